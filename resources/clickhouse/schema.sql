@@ -1,0 +1,186 @@
+-- Base tables: what the live path writes and what the sealed path publishes.
+-- Belongs here: tables whose rows are events, verdicts or bookkeeping. Metric formulas, live views and marts are in dbt_project.
+-- Every statement is idempotent. Jinja names come from resources/clickhouse/migrate.py (engine family, database).
+
+-- Live events: every event stored once, at the position in the log it was read from.
+CREATE TABLE IF NOT EXISTS events
+(
+    workspace LowCardinality(String),
+    event_id UUID,
+    type LowCardinality(String),
+    network LowCardinality(String),
+    actor String,
+    object String,
+    campaign LowCardinality(String),
+    topics Array(LowCardinality(String)),
+    properties String CODEC(ZSTD(1)),
+    occurred_at DateTime64(3, 'UTC') CODEC(DoubleDelta, LZ4),
+    received_at DateTime64(3, 'UTC') CODEC(DoubleDelta, LZ4),
+    event_time DateTime64(3, 'UTC') CODEC(DoubleDelta, LZ4),
+    time_flag LowCardinality(String),
+    sdk LowCardinality(String),
+    schema_version UInt16,
+    receipt_id LowCardinality(String),
+    log_topic LowCardinality(String),
+    log_partition Int32,
+    log_offset Int64 CODEC(Delta, LZ4)
+)
+ENGINE = {{ merge_tree('MergeTree') }}
+PARTITION BY toYYYYMM(event_time)
+ORDER BY (workspace, network, event_time, event_id)
+SETTINGS non_replicated_deduplication_window = 10000;
+
+-- Identity index: answers "is this (workspace, event_id) here, and from which position?" in key order.
+-- Time-ordered ids (UUIDv7) of a batch touch only the newest granules.
+CREATE TABLE IF NOT EXISTS event_positions
+(
+    workspace LowCardinality(String),
+    event_key UInt128,
+    log_topic LowCardinality(String),
+    log_partition Int32,
+    log_offset Int64
+)
+ENGINE = {{ merge_tree('MergeTree') }}
+ORDER BY (workspace, event_key)
+SETTINGS non_replicated_deduplication_window = 10000;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS event_positions_mv TO event_positions AS
+SELECT workspace, reinterpretAsUInt128(reverse(UUIDStringToNum(toString(event_id)))) AS event_key, log_topic, log_partition, log_offset
+FROM events;
+
+-- The live path's other verdicts, by position, so that every offset of the log is accounted for in ClickHouse too.
+CREATE TABLE IF NOT EXISTS live_rejects
+(
+    verdict Enum8('duplicate' = 1, 'quarantined' = 2),
+    reason LowCardinality(String),
+    workspace LowCardinality(String),
+    network LowCardinality(String),
+    event_id String,
+    receipt_id LowCardinality(String),
+    received_at DateTime64(3, 'UTC'),
+    log_topic LowCardinality(String),
+    log_partition Int32,
+    log_offset Int64
+)
+ENGINE = {{ merge_tree('ReplacingMergeTree') }}
+ORDER BY (log_topic, log_partition, log_offset);
+
+-- Which archive parts hold which event hours: one row per (part, event hour, network). Rebuilt from manifests at any time.
+CREATE TABLE IF NOT EXISTS archive_contents
+(
+    path String,
+    ingest_hour DateTime('UTC'),
+    event_hour DateTime('UTC'),
+    network LowCardinality(String),
+    rows UInt64,
+    sha256 String,
+    retired UInt8 DEFAULT 0,
+    written_at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC')
+)
+ENGINE = {{ merge_tree('ReplacingMergeTree', 'written_at') }}
+ORDER BY (event_hour, network, path);
+
+-- Sealed rows live under a build id that no reader sees until its row in `seals` publishes it (docs/decisions/0005).
+CREATE TABLE IF NOT EXISTS connector_slices_builds
+(
+    build_id UUID,
+    workspace LowCardinality(String),
+    event_id UUID,
+    type LowCardinality(String),
+    network LowCardinality(String),
+    actor String,
+    object String,
+    campaign LowCardinality(String),
+    topics Array(LowCardinality(String)),
+    properties String CODEC(ZSTD(1)),
+    event_time DateTime64(3, 'UTC') CODEC(DoubleDelta, LZ4),
+    received_at DateTime64(3, 'UTC') CODEC(DoubleDelta, LZ4),
+    log_topic LowCardinality(String),
+    log_partition Int32,
+    log_offset Int64
+)
+ENGINE = {{ merge_tree('MergeTree') }}
+PARTITION BY toYYYYMM(event_time)
+ORDER BY (network, toStartOfHour(event_time), build_id, workspace, event_time, event_id)
+SETTINGS non_replicated_deduplication_window = 10000;
+
+-- Publication log. The newest row of (dataset, bucket, network) names the build that readers see; older rows answer `as_of`.
+-- dataset: connector_slices | engagement_hourly | engagement_daily. bucket: start of the hour or day, UTC.
+CREATE TABLE IF NOT EXISTS seals
+(
+    dataset LowCardinality(String),
+    bucket DateTime('UTC'),
+    network LowCardinality(String),
+    build_id UUID,
+    previous_build_id UUID DEFAULT toUUID('00000000-0000-0000-0000-000000000000'),
+    rows UInt64,
+    events UInt64,
+    checksum UInt64,
+    cause LowCardinality(String),
+    run_id String,
+    sealed_at DateTime64(6, 'UTC') DEFAULT now64(6, 'UTC')
+)
+ENGINE = {{ merge_tree('MergeTree') }}
+ORDER BY (dataset, network, bucket, sealed_at)
+SETTINGS non_replicated_deduplication_window = 10000;
+
+-- Every change of a closed bucket: metric, bucket, old, new, cause, when.
+CREATE TABLE IF NOT EXISTS restatements
+(
+    dataset LowCardinality(String),
+    metric LowCardinality(String),
+    bucket DateTime('UTC'),
+    workspace LowCardinality(String),
+    network LowCardinality(String),
+    type LowCardinality(String),
+    dimension LowCardinality(String),
+    member String,
+    old_value Nullable(Float64),
+    new_value Nullable(Float64),
+    cause LowCardinality(String),
+    previous_build_id UUID,
+    build_id UUID,
+    run_id String,
+    restated_at DateTime64(6, 'UTC')
+)
+ENGINE = {{ merge_tree('ReplacingMergeTree', 'restated_at') }}
+ORDER BY (dataset, bucket, network, build_id, metric, workspace, type, dimension, member);
+
+-- Rollup tables: one shape for live and sealed (macro engagement_rollup in dbt_project/macros writes all of them).
+-- `dimension` says what `member` is: all ('' ), object, campaign or topic. `actors` is an exact, mergeable distinct count.
+CREATE TABLE IF NOT EXISTS live_engagement_minute
+(
+    bucket DateTime('UTC'),
+    workspace LowCardinality(String),
+    network LowCardinality(String),
+    type LowCardinality(String),
+    dimension LowCardinality(String),
+    member String,
+    events SimpleAggregateFunction(sum, UInt64),
+    actors AggregateFunction(uniqExact, String)
+)
+ENGINE = {{ merge_tree('AggregatingMergeTree') }}
+PARTITION BY toYYYYMM(bucket)
+ORDER BY (workspace, dimension, network, bucket, type, member)
+SETTINGS non_replicated_deduplication_window = 10000;
+
+CREATE TABLE IF NOT EXISTS live_engagement_hour AS live_engagement_minute;
+
+CREATE TABLE IF NOT EXISTS engagement_hourly_builds
+(
+    build_id UUID,
+    bucket DateTime('UTC'),
+    workspace LowCardinality(String),
+    network LowCardinality(String),
+    type LowCardinality(String),
+    dimension LowCardinality(String),
+    member String,
+    events SimpleAggregateFunction(sum, UInt64),
+    actors AggregateFunction(uniqExact, String)
+)
+ENGINE = {{ merge_tree('AggregatingMergeTree') }}
+PARTITION BY toYYYYMM(bucket)
+ORDER BY (workspace, dimension, network, bucket, build_id, type, member)
+SETTINGS non_replicated_deduplication_window = 10000;
+
+CREATE TABLE IF NOT EXISTS engagement_daily_builds AS engagement_hourly_builds;
