@@ -1,0 +1,73 @@
+"""The ground truth of a simulation: what was sent, and what every number must be.
+
+Belongs here: recording and counting clean events with plain polars, independent of the platform. Does not
+belong here: the platform's own code, or the comparison (tests and `tally verify` do that).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+import polars as pl
+
+from streaming.simulator.activity import CLEAN_SCHEMA
+from streaming.simulator.faults import Delivery
+
+
+@dataclass
+class Truth:
+    """Collects deliveries; `save` writes `events.parquet` and `summary.json` into a folder."""
+
+    frames: list[pl.DataFrame] = field(default_factory=list)
+    sent: int = 0
+    duplicates: int = 0
+    broken: dict[str, int] = field(default_factory=dict)
+
+    def add(self, delivery: Delivery) -> None:
+        self.frames.append(delivery.clean)
+        self.sent += len(delivery.rows)
+        self.duplicates += delivery.duplicates
+        for kind, rows in delivery.broken.items():
+            self.broken[kind] = self.broken.get(kind, 0) + rows
+
+    @property
+    def events(self) -> pl.DataFrame:
+        return pl.concat(self.frames) if self.frames else pl.DataFrame(schema=CLEAN_SCHEMA)
+
+    def hourly(self) -> pl.DataFrame:
+        """Columns: hour (UTC start), type, events, actors (distinct)."""
+        hour = pl.col("occurred_at").dt.truncate("1h").alias("hour")
+        return (
+            self.events.group_by(hour, "type")
+            .agg(events=pl.len().cast(pl.UInt64), actors=pl.col("actor").n_unique().cast(pl.UInt64))
+            .sort("hour", "type")
+        )
+
+    def top(self, column: str, limit: int = 10) -> pl.DataFrame:
+        """The members of `object`, `campaign` or `topics` with the most events; ties by name."""
+        return (
+            self.events.select(pl.col(column).explode() if column == "topics" else pl.col(column))
+            .drop_nulls()
+            .filter(pl.col(column) != "")
+            .group_by(column)
+            .agg(events=pl.len().cast(pl.UInt64))
+            .sort("events", column, descending=[True, False])
+            .head(limit)
+        )
+
+    def summary(self) -> dict[str, object]:
+        return {
+            "sent": self.sent,
+            "stored": sum(f.height for f in self.frames),
+            "duplicate": self.duplicates,
+            "quarantined": sum(self.broken.values()),
+            "broken": self.broken,
+        }
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.events.write_parquet(folder / "events.parquet")
+        self.hourly().write_csv(folder / "hourly.csv")
+        (folder / "summary.json").write_bytes(orjson.dumps(self.summary(), option=orjson.OPT_INDENT_2))
