@@ -1,0 +1,221 @@
+"""The metric catalogue: what each metric means and how it is measured, one YAML file per metric in `metrics/`.
+
+Belongs here: the model of an entry, loading and checking the files, and rendering them as SQL over a rollup
+(`python -m contracts.metric_catalogue` writes `dbt_project/macros/metrics.sql`). Does not belong here: queries,
+buckets, time zones (`serving`, `dbt_project`).
+
+A measure is written over a rollup's columns: `events` (a sum) or `actors` (a mergeable set). It names the event
+types it takes; a ratio names two other metrics, so each set of types is written once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+CATALOGUE_DIR = Path(__file__).resolve().parent / "metrics"
+
+Additivity = Literal["additive", "distinct", "ratio"]
+Column = Literal["events", "actors"]
+
+EVERY_TYPE: tuple[str, ...] = ()
+"""What `types: every type` is read as: no restriction."""
+
+
+class CatalogueError(ValueError):
+    """An entry is wrong; the message names the file and the key."""
+
+
+EventTypeName = Annotated[str, Field(pattern=r"^[a-z_]+\.[a-z_]+$")]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, str_min_length=1)
+
+
+def _types(value: object) -> object:
+    if value == "every type":
+        return EVERY_TYPE
+    if isinstance(value, list) and value:
+        return tuple(value)
+    raise ValueError(f"must be 'every type' or a list of event types with at least one item, not {value!r}")
+
+
+class Count(_Entry):
+    """A count over a rollup: the sum of `events`, or the size of the merged set of `actors`, of these event types."""
+
+    types: Annotated[tuple[EventTypeName, ...], BeforeValidator(_types)]
+    column: Column
+
+
+class Ratio(_Entry):
+    """One metric divided by another, both given by id, of the same bucket and group."""
+
+    numerator: str
+    denominator: str
+
+
+class Metric(_Entry):
+    """One entry of the catalogue. A change of `measure` is a new `version`."""
+
+    id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    version: Annotated[int, Field(ge=1)]
+    title: str
+    description: str
+    formula: str
+    unit: str
+    additivity: Additivity
+    null_rule: str
+    source: str
+    measure: Count | Ratio
+
+    @model_validator(mode="after")
+    def _additivity_fits_measure(self) -> Metric:
+        fitting: Additivity = "ratio"
+        if isinstance(self.measure, Count):
+            fitting = "additive" if self.measure.column == "events" else "distinct"
+        if self.additivity != fitting:
+            raise ValueError(f"additivity is {self.additivity!r}, but this measure is {fitting}")
+        return self
+
+
+def load_catalogue(folder: Path, known_types: frozenset[str] | None = None) -> dict[str, Metric]:
+    """Read every `*.yaml` of a folder; return metrics by id, in order of id.
+
+    `known_types` are the event types a measure may name; None allows any. Raises CatalogueError naming file and key.
+    """
+    metrics: dict[str, Metric] = {}
+    for path in sorted(folder.glob("*.yaml")):
+        metric = _read(path)
+        if metric.id != path.stem:
+            raise CatalogueError(f"{path}: id: {metric.id!r} must be the file's name, {path.stem!r}")
+        metrics[metric.id] = metric
+    if not metrics:
+        raise CatalogueError(f"{folder}: no metric (*.yaml) here")
+    for metric in metrics.values():
+        _check_references(folder / f"{metric.id}.yaml", metric, metrics, known_types)
+    return metrics
+
+
+def _read(path: Path) -> Metric:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise CatalogueError(f"{path}: not YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise CatalogueError(f"{path}: must be a mapping of keys, not {type(content).__name__}")
+    measure = content.get("measure")
+    if isinstance(measure, dict):
+        # choose the variant by its keys, so that an error names the key in the file and not both variants
+        model = Ratio if {"numerator", "denominator"} & measure.keys() else Count
+        try:
+            content["measure"] = model.model_validate(measure)
+        except ValidationError as error:
+            raise CatalogueError(_describe(path, error, "measure.")) from error
+    try:
+        return Metric.model_validate(content)
+    except ValidationError as error:
+        raise CatalogueError(_describe(path, error)) from error
+
+
+def _describe(path: Path, error: ValidationError, prefix: str = "") -> str:
+    found = [f"{prefix}{'.'.join(map(str, e['loc'])) or 'entry'}: {e['msg']}" for e in error.errors()]
+    return f"{path}: {'; '.join(found)}"
+
+
+def _check_references(
+    path: Path, metric: Metric, metrics: Mapping[str, Metric], known_types: frozenset[str] | None
+) -> None:
+    if isinstance(metric.measure, Count):
+        unknown = sorted(set(metric.measure.types) - known_types) if known_types is not None else []
+        if unknown:
+            raise CatalogueError(f"{path}: measure.types: {', '.join(unknown)} is not an event type")
+        return
+    for key in ("numerator", "denominator"):
+        target = getattr(metric.measure, key)
+        if target not in metrics or isinstance(metrics[target].measure, Ratio):
+            counts = ", ".join(m.id for m in metrics.values() if isinstance(m.measure, Count))
+            raise CatalogueError(f"{path}: measure.{key}: {target!r} is not one of {counts}")
+
+
+@cache
+def catalogue() -> dict[str, Metric]:
+    """Return Tally's own metrics by id."""
+    return load_catalogue(CATALOGUE_DIR)
+
+
+def counts_of(metric: Metric, metrics: Mapping[str, Metric]) -> tuple[Count, ...]:
+    """Return what a metric is made of: one count, or a ratio's numerator and denominator."""
+    if isinstance(metric.measure, Count):
+        return (metric.measure,)
+    found = (metrics[metric.measure.numerator].measure, metrics[metric.measure.denominator].measure)
+    return tuple(part for part in found if isinstance(part, Count))
+
+
+def count_sql(count: Count) -> str:
+    """Return the aggregate expression of a count, over rows with `type`, `events` and `actors`."""
+    aggregate = "sum" if count.column == "events" else "uniqExactMerge"
+    if not count.types:
+        return f"{aggregate}({count.column})"
+    return f"{aggregate}If({count.column}, type IN ({_type_list(count.types)}))"
+
+
+def render_macros(metrics: Mapping[str, Metric]) -> str:
+    """Return `dbt_project/macros/metrics.sql`: the catalogue as macros that dbt and plain Jinja render alike."""
+    parts = {m.id: counts_of(m, metrics) for m in metrics.values()}
+    return "\n".join(
+        (
+            "{# Written by `python -m contracts.metric_catalogue` from contracts/metrics/*.yaml: change those. #}",
+            f"{{% macro metric_ids() %}}{','.join(metrics)}{{% endmacro %}}",
+            "",
+            "{# A metric's value over rollup rows (type, events, actors), for use under any GROUP BY. #}",
+            "{% macro metric_value(metric) -%}",
+            "{%- if metric_denominator(metric) -%}",
+            "if({{ metric_denominator(metric) }} = 0, NULL, "
+            "{{ metric_numerator(metric) }} / {{ metric_denominator(metric) }})",
+            "{%- else -%}{{ metric_numerator(metric) }}{%- endif -%}",
+            "{%- endmacro %}",
+            "",
+            "{# A ratio's numerator, or the whole of a count. #}",
+            *_choice("metric_numerator", {name: count_sql(counts[0]) for name, counts in parts.items()}),
+            "",
+            "{# A ratio's denominator; empty for a count. #}",
+            *_choice("metric_denominator", {n: count_sql(c[1]) if len(c) == 2 else "" for n, c in parts.items()}),
+            "",
+            "{# The event types a metric needs, for `type IN (…)`; empty where it needs every type. #}",
+            *_choice("metric_types", {name: _type_list(types_of(counts)) for name, counts in parts.items()}),
+            "",
+        )
+    )
+
+
+def types_of(counts: tuple[Count, ...]) -> tuple[str, ...]:
+    """Return the event types that these counts need together, each once; EVERY_TYPE if one needs every type."""
+    if any(count.types == EVERY_TYPE for count in counts):
+        return EVERY_TYPE
+    return tuple(dict.fromkeys(name for count in counts for name in count.types))
+
+
+def _type_list(types: tuple[str, ...]) -> str:
+    return ", ".join(f"'{name}'" for name in types)
+
+
+def _choice(name: str, values: Mapping[str, str]) -> list[str]:
+    rows = [f'    "{metric}": "{sql}",' for metric, sql in values.items()]
+    return [f"{{% macro {name}(metric) -%}}", "{{ {", *rows, "}[metric] }}", "{%- endmacro %}"]
+
+
+def main(target: Path) -> None:
+    """Write the macro file."""
+    target.write_text(render_macros(catalogue()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    default = Path(__file__).resolve().parent.parent / "dbt_project" / "macros" / "metrics.sql"
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else default)

@@ -1,0 +1,81 @@
+{# Written by `python -m contracts.metric_catalogue` from contracts/metrics/*.yaml: change those. #}
+{% macro metric_ids() %}active_actors,ad_clicks,amplification_rate,applause_rate,click_through_rate,clicks,comments,conversation_rate,conversion_rate_ads,conversions,engagements,engagements_with_clicks,events,impressions,posts,reactions,shares,views{% endmacro %}
+
+{# A metric's value over rollup rows (type, events, actors), for use under any GROUP BY. #}
+{% macro metric_value(metric) -%}
+{%- if metric_denominator(metric) -%}
+if({{ metric_denominator(metric) }} = 0, NULL, {{ metric_numerator(metric) }} / {{ metric_denominator(metric) }})
+{%- else -%}{{ metric_numerator(metric) }}{%- endif -%}
+{%- endmacro %}
+
+{# A ratio's numerator, or the whole of a count. #}
+{% macro metric_numerator(metric) -%}
+{{ {
+    "active_actors": "uniqExactMerge(actors)",
+    "ad_clicks": "sumIf(events, type IN ('ad.clicked'))",
+    "amplification_rate": "sumIf(events, type IN ('share.created'))",
+    "applause_rate": "sumIf(events, type IN ('reaction.added'))",
+    "click_through_rate": "sumIf(events, type IN ('ad.clicked'))",
+    "clicks": "sumIf(events, type IN ('content.clicked', 'link.clicked'))",
+    "comments": "sumIf(events, type IN ('comment.created'))",
+    "conversation_rate": "sumIf(events, type IN ('comment.created'))",
+    "conversion_rate_ads": "sumIf(events, type IN ('ad.converted'))",
+    "conversions": "sumIf(events, type IN ('ad.converted'))",
+    "engagements": "sumIf(events, type IN ('comment.created', 'share.created', 'reaction.added'))",
+    "engagements_with_clicks": "sumIf(events, type IN ('comment.created', 'share.created', 'reaction.added', 'content.clicked', 'link.clicked'))",
+    "events": "sum(events)",
+    "impressions": "sumIf(events, type IN ('ad.impression'))",
+    "posts": "sumIf(events, type IN ('post.created'))",
+    "reactions": "sumIf(events, type IN ('reaction.added'))",
+    "shares": "sumIf(events, type IN ('share.created'))",
+    "views": "sumIf(events, type IN ('content.viewed'))",
+}[metric] }}
+{%- endmacro %}
+
+{# A ratio's denominator; empty for a count. #}
+{% macro metric_denominator(metric) -%}
+{{ {
+    "active_actors": "",
+    "ad_clicks": "",
+    "amplification_rate": "sumIf(events, type IN ('post.created'))",
+    "applause_rate": "sumIf(events, type IN ('post.created'))",
+    "click_through_rate": "sumIf(events, type IN ('ad.impression'))",
+    "clicks": "",
+    "comments": "",
+    "conversation_rate": "sumIf(events, type IN ('post.created'))",
+    "conversion_rate_ads": "sumIf(events, type IN ('ad.clicked'))",
+    "conversions": "",
+    "engagements": "",
+    "engagements_with_clicks": "",
+    "events": "",
+    "impressions": "",
+    "posts": "",
+    "reactions": "",
+    "shares": "",
+    "views": "",
+}[metric] }}
+{%- endmacro %}
+
+{# The event types a metric needs, for `type IN (…)`; empty where it needs every type. #}
+{% macro metric_types(metric) -%}
+{{ {
+    "active_actors": "",
+    "ad_clicks": "'ad.clicked'",
+    "amplification_rate": "'share.created', 'post.created'",
+    "applause_rate": "'reaction.added', 'post.created'",
+    "click_through_rate": "'ad.clicked', 'ad.impression'",
+    "clicks": "'content.clicked', 'link.clicked'",
+    "comments": "'comment.created'",
+    "conversation_rate": "'comment.created', 'post.created'",
+    "conversion_rate_ads": "'ad.converted', 'ad.clicked'",
+    "conversions": "'ad.converted'",
+    "engagements": "'comment.created', 'share.created', 'reaction.added'",
+    "engagements_with_clicks": "'comment.created', 'share.created', 'reaction.added', 'content.clicked', 'link.clicked'",
+    "events": "",
+    "impressions": "'ad.impression'",
+    "posts": "'post.created'",
+    "reactions": "'reaction.added'",
+    "shares": "'share.created'",
+    "views": "'content.viewed'",
+}[metric] }}
+{%- endmacro %}
