@@ -57,7 +57,7 @@ def deliver(events: pl.DataFrame, rates: FaultRates, seed: int, window: int) -> 
     broken = []
     for kind, i in zip(kinds, sample, strict=True):
         # A broken row must not carry the id of a good one, or the good one would be the duplicate.
-        fill = (str(ids[int(i)])[:-4].encode() + b"dead", str(times[int(i)]).encode())
+        fill = (str(ids[int(i)])[:-12].encode() + b"dead" * 3, str(times[int(i)]).encode())
         template = BROKEN[str(kind)]
         broken.append(template % fill[: template.count(b"%s")])
     arrived = rows + duplicates + broken

@@ -87,6 +87,6 @@ def test_a_broken_row_never_takes_the_identity_of_a_good_one() -> None:
     net = network(rate=500)
     number = net.windows(NOON, NOON + timedelta(seconds=1)).start
     delivery = deliver(net.window(number), FaultRates(broken=0.05), 7, number)
-    broken_ids = {row[13:49] for row in delivery.rows if row[13:49].endswith(b"dead")}
+    broken_ids = {row[13:49] for row in delivery.rows if row[13:49].endswith(b"dead" * 3)}
     assert broken_ids
     assert not broken_ids & {i.encode() for i in delivery.clean["event_id"]}
