@@ -3,6 +3,7 @@
 Belongs here: the types and promises of `sqlite` and `mongodb`. Does not belong here: deciding whether a row is valid.
 Identity is `(workspace, event_id)`: two tenants may use the same id. For every log position the store holds exactly one
 verdict, as a document: stored, duplicate or quarantined. The account is therefore a query, never a counter.
+The first verdict of a position stands: a row offered again later, with whatever other verdict, changes nothing.
 """
 
 from __future__ import annotations
@@ -59,49 +60,101 @@ class RawStoreUnavailableError(RawStoreError):
 
 
 class RawStore(Protocol):
-    """A store chosen by URL with `resources.raw_store.open_raw_store`. Thread-safe."""
+    """A store chosen by URL with `resources.raw_store.open_raw_store`. Thread-safe; several processes may share it.
+
+    Every method raises RawStoreUnavailableError when the store cannot be reached and RawStoreError when it refuses.
+    """
 
     url: str
 
-    def ensure_schema(self) -> None: ...
+    def ensure_schema(self) -> None:
+        """Make tables or collections and indexes where they are missing. Needed once before anything else."""
+        ...
 
     def put_events(self, events: pl.DataFrame) -> VerdictCounts:
         """Write events (STORED_SCHEMA), the first of each `(workspace, event_id)` wins; the others become duplicates.
 
-        Repeating a write changes nothing: a row met again at its own position is `stored` again, not a duplicate.
+        Durable on return. The counts sum to the rows given. Within a call the lowest position (topic, partition,
+        offset) is the first. Repeating a write changes nothing: a row met again at its own position is `stored` again,
+        not a duplicate, and a position that was quarantined before stays `quarantined`.
+        Raises RawStoreError when a position already holds another event (the log was recreated under this store).
         """
         ...
 
     def put_quarantine(self, rejects: pl.DataFrame) -> None:
-        """Write refused rows (REJECT_SCHEMA + POSITION_SCHEMA), keyed by position; a repeat moves `last_seen` only."""
+        """Write refused rows (REJECT_SCHEMA + POSITION_SCHEMA), keyed by position; a repeat moves `last_seen` only.
+
+        Durable on return. A position whose row was stored or found duplicate before keeps that verdict.
+        """
         ...
 
-    def verdicts(self, ranges: Sequence[PositionRange]) -> dict[PositionRange, VerdictCounts]: ...
+    def verdicts(self, ranges: Sequence[PositionRange]) -> dict[PositionRange, VerdictCounts]:
+        """Positions of each range by verdict. Counted over an index: a range may span millions."""
+        ...
 
     def missing_offsets(self, where: PositionRange, limit: int = 1000) -> list[int]:
-        """Offsets of the range without any verdict, ascending."""
+        """Offsets of the range without any verdict, ascending; the first `limit` of them."""
         ...
 
     def read_events(self, ranges: Sequence[PositionRange], chunk: int = 50_000) -> Iterator[pl.DataFrame]:
-        """Yield stored events (STORED_SCHEMA) by position, ascending within a partition."""
+        """Yield stored events (STORED_SCHEMA), at most `chunk` rows each, ranges in the order given, offsets ascending.
+
+        Never an empty frame. Not a snapshot: read ranges whose account is closed.
+        """
         ...
 
-    def get_event(self, workspace: str, event_id: str) -> dict[str, object] | None: ...
+    def get_event(self, workspace: str, event_id: str) -> dict[str, object] | None:
+        """One stored event by identity, keys as in STORED_SCHEMA, times aware in UTC; None when there is none."""
+        ...
 
     def receipt(self, receipt_id: str) -> Mapping[str, object]:
-        """`{"stored": n, "duplicate": n, "quarantined": n, "reasons": {reason: n}}` of one request or file load."""
+        """`{"stored": n, "duplicate": n, "quarantined": n, "reasons": {reason: n}}` of one request or file load.
+
+        All zero for an id nothing was stored under.
+        """
         ...
 
     def quarantine(self, where: QuarantineFilter) -> pl.DataFrame:
-        """Rows with REJECT_SCHEMA, position, `id`, `status`, `attempts`, `first_seen`, `last_seen`."""
+        """Rows with REJECT_SCHEMA, position, `id`, `status`, `attempts`, `first_seen`, `last_seen`, `note`.
+
+        `id` is `topic/partition@offset`. `attempts` is 1, and one more for each time it was marked replayed.
+        `first_seen` and `last_seen` (UTC) are when this store got the row. Ordered by `first_seen`, then position.
+        """
         ...
 
     def quarantine_counts(self) -> pl.DataFrame:
-        """`status`, `reason`, `network`, `rows`, `first_seen`, `last_seen`."""
+        """`status`, `reason`, `network`, `rows`, `first_seen`, `last_seen`, ordered by the first three."""
         ...
 
-    def mark_quarantine(self, ids: Sequence[str], status: QuarantineStatus, note: str) -> int: ...
+    def mark_quarantine(self, ids: Sequence[str], status: QuarantineStatus, note: str) -> int:
+        """Set the status of these rows and return how many there are; unknown ids are left out of the number.
 
-    def ping(self) -> None: ...
+        Raises RawStoreError for an id that is not `topic/partition@offset`.
+        """
+        ...
 
-    def close(self) -> None: ...
+    def ping(self) -> None:
+        """Raise RawStoreUnavailableError when the store does not answer."""
+        ...
+
+    def close(self) -> None:
+        """Release connections. The store opens new ones if it is used again."""
+        ...
+
+
+def position_id(log_topic: str, log_partition: int, log_offset: int) -> str:
+    """The text by which people and commands name a position: `content-events/2@1841`."""
+    return f"{log_topic}/{log_partition}@{log_offset}"
+
+
+def parse_position_id(text: str) -> tuple[str, int, int]:
+    """The inverse of `position_id`. Raises RawStoreError naming the text when it is not one."""
+    place, _, offset = text.rpartition("@")
+    topic, _, partition = place.rpartition("/")
+    if not (topic and _is_number(partition) and _is_number(offset)):
+        raise RawStoreError(f"{text!r} is not a quarantine id; ids look like content-events/2@1841")
+    return topic, int(partition), int(offset)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
