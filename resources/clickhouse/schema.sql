@@ -184,3 +184,28 @@ ORDER BY (workspace, dimension, network, bucket, build_id, type, member)
 SETTINGS non_replicated_deduplication_window = 10000;
 
 CREATE TABLE IF NOT EXISTS engagement_daily_builds AS engagement_hourly_builds;
+
+-- How far each log partition has been taken: one row per partition after merging. The watermark and freshness read it.
+CREATE TABLE IF NOT EXISTS live_progress
+(
+    log_topic LowCardinality(String),
+    log_partition Int32,
+    events SimpleAggregateFunction(sum, UInt64),
+    oldest_event_time SimpleAggregateFunction(min, DateTime64(3, 'UTC')),
+    newest_event_time SimpleAggregateFunction(max, DateTime64(3, 'UTC')),
+    newest_received_at SimpleAggregateFunction(max, DateTime64(3, 'UTC'))
+)
+ENGINE = {{ merge_tree('AggregatingMergeTree') }}
+ORDER BY (log_topic, log_partition)
+SETTINGS non_replicated_deduplication_window = 10000;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS live_progress_mv TO live_progress AS
+SELECT
+    log_topic,
+    log_partition,
+    count() AS events,
+    min(event_time) AS oldest_event_time,
+    max(event_time) AS newest_event_time,
+    max(received_at) AS newest_received_at
+FROM events
+GROUP BY log_topic, log_partition;
