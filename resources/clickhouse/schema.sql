@@ -209,3 +209,33 @@ SELECT
     max(received_at) AS newest_received_at
 FROM events
 GROUP BY log_topic, log_partition;
+
+-- Which log positions the archive accounts for: one row per (part, range). Rebuilt from manifests at any time.
+CREATE TABLE IF NOT EXISTS archive_ranges
+(
+    path String,
+    ingest_hour DateTime('UTC'),
+    log_topic LowCardinality(String),
+    log_partition Int32,
+    range_start Int64,
+    range_end Int64,
+    retired UInt8 DEFAULT 0,
+    written_at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC')
+)
+ENGINE = {{ merge_tree('ReplacingMergeTree', 'written_at') }}
+ORDER BY (ingest_hour, path, log_topic, log_partition, range_start);
+
+-- What a build is about and from which published builds it is made, written before its first row. Only builders read it.
+CREATE TABLE IF NOT EXISTS build_scopes
+(
+    build_id UUID,
+    dataset LowCardinality(String),
+    bucket DateTime('UTC'),
+    network LowCardinality(String),
+    previous_build_id UUID,
+    source_bucket DateTime('UTC'),
+    source_build_id UUID,
+    staged_at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC')
+)
+ENGINE = {{ merge_tree('MergeTree') }}
+ORDER BY (build_id, network, bucket);
