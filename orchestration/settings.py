@@ -1,18 +1,32 @@
 """Settings from the environment (`TALLY_*`); with none set, everything is local under `data/`.
 
 Belongs here: names, defaults and their validation. Does not belong here: opening a store.
+
+The environment wins; a file `settings.env` in `TALLY_HOME` (lines `TALLY_NAME=value`) answers for what the environment
+leaves open, so that a folder remembers the ports its stack was given.
 """
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
+DEFAULT_HOME = PROJECT_ROOT / "data"
+SETTINGS_FILE = "settings.env"
+
+Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class Settings(BaseSettings):
@@ -20,25 +34,38 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="TALLY_", frozen=True, extra="ignore")
 
-    home: Path = Field(PROJECT_ROOT / "data", description="Folder of everything local")
-    event_log_url: str = Field("", description="kafka://host:port[,host:port] or sqlite:///path")
-    raw_store_url: str = Field("", description="mongodb://host/database or sqlite:///path")
-    archive_url: str = Field("", description="s3://bucket/prefix or file:///path")
-    clickhouse_url: str = Field("", description="http://[user:password@]host:port/database")
-    cache_url: str = Field("", description="redis://host:port/db")
+    home: Path = Field(default=DEFAULT_HOME, description="Folder of everything local")
+    event_log_url: str = Field(default="", description="kafka://host:port[,host:port] or sqlite:///path")
+    raw_store_url: str = Field(default="", description="mongodb://host/database or sqlite:///path")
+    archive_url: str = Field(default="", description="s3://bucket/prefix or file:///path")
+    clickhouse_url: str = Field(default="", description="http://[user:password@]host:port/database")
+    cache_url: str = Field(default="", description="redis://host:port/db")
 
-    clickhouse_port: int = Field(8123, description="Port of the local ClickHouse process")
-    redis_port: int = Field(6379, description="Port of the local Redis process")
+    clickhouse_port: Port = Field(default=8123, description="Port of the local ClickHouse process")
+    redis_port: Port = Field(default=6379, description="Port of the local Redis process")
     collector_host: str = "127.0.0.1"
-    collector_port: int = 8070
-    dagster_port: int = 3000
-    realtime_grpc_port: int = 4301
-    batch_grpc_port: int = 4302
+    collector_port: Port = 8070
+    dagster_port: Port = 3000
+    realtime_grpc_port: Port = 4301
+    batch_grpc_port: Port = 4302
     write_keys: Annotated[SecretStr, NoDecode] = Field(
-        SecretStr("demo=demo-write-key"), description="workspace=key pairs, separated by commas"
+        default=SecretStr("demo=demo-write-key"), description="workspace=key pairs, separated by commas"
     )
-    topic_partitions: int = Field(4, ge=1, le=1024)
-    retention_days: int = Field(7, ge=1, description="How long the event log keeps messages")
+    topic_partitions: int = Field(default=4, ge=1, le=1024)
+    retention_days: int = Field(default=7, ge=1, description="How long the event log keeps messages")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        given: dict[str, Any] = init_settings()
+        home = Path(given.get("home") or os.environ.get("TALLY_HOME") or DEFAULT_HOME).expanduser()
+        return init_settings, env_settings, DotEnvSettingsSource(settings_cls, env_file=home / SETTINGS_FILE)
 
     def model_post_init(self, _context: object) -> None:
         home = self.home.expanduser().resolve()
@@ -47,13 +74,39 @@ class Settings(BaseSettings):
             "event_log_url": f"sqlite:///{home / 'event_log.db'}",
             "raw_store_url": f"sqlite:///{home / 'raw_store.db'}",
             "archive_url": f"file://{home / 'archive'}",
-            "clickhouse_url": f"http://127.0.0.1:{self.clickhouse_port}/tally",
-            "cache_url": f"redis://127.0.0.1:{self.redis_port}/0",
+            "clickhouse_url": self.local_clickhouse_url,
+            "cache_url": self.local_cache_url,
         }
         for name, value in defaults.items():
             if name == "home" or not getattr(self, name):
                 object.__setattr__(self, name, value)
 
+    @property
+    def local_clickhouse_url(self) -> str:
+        return f"http://127.0.0.1:{self.clickhouse_port}/tally"
+
+    @property
+    def local_cache_url(self) -> str:
+        return f"redis://127.0.0.1:{self.redis_port}/0"
+
+    @property
+    def clickhouse_is_local(self) -> bool:
+        """True when the stack itself starts ClickHouse: the URL is the default one."""
+        return self.clickhouse_url == self.local_clickhouse_url
+
+    @property
+    def redis_is_local(self) -> bool:
+        """True when the stack itself starts Redis: the URL is the default one."""
+        return self.cache_url == self.local_cache_url
+
     @cached_property
     def dagster_home(self) -> Path:
         return self.home / "dagster"
+
+    def environment(self) -> dict[str, str]:
+        """These settings as environment variables for child processes. Holds secrets: pass on, never write or print."""
+        values = self.model_dump()
+        return {
+            f"TALLY_{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            for name, value in values.items()
+        } | {"DAGSTER_HOME": str(self.dagster_home)}

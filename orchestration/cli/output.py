@@ -1,0 +1,113 @@
+"""What commands print: tables and lines for people, JSON for programs.
+
+Belongs here: the consoles, tables, JSON encoding. Does not belong here: what a command has to say.
+
+Results go to stdout, progress and errors to stderr. With `--json`, stdout holds one JSON document and nothing else.
+Colours appear on a terminal only, and never when NO_COLOR is set (rich keeps that rule).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+JsonFlag = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.", show_default=False)
+]
+PLAIN_WIDTH = 160
+"""Width of a table that goes into a file or a pipe, where no terminal tells one."""
+
+
+def out() -> Console:
+    """Console of results (stdout). Made per call: tests and pipes exchange sys.stdout."""
+    return _console(sys.stdout)
+
+
+def err() -> Console:
+    """Console of progress and errors (stderr)."""
+    return _console(sys.stderr)
+
+
+def _console(file: object) -> Console:
+    from rich.console import Console
+
+    is_terminal = bool(getattr(file, "isatty", lambda: False)())
+    return Console(file=file, highlight=False, soft_wrap=not is_terminal, width=None if is_terminal else PLAIN_WIDTH)  # type: ignore[arg-type]  # sys.stdout and sys.stderr are text streams
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[str] = ()) -> Table:
+    """Build a table; columns named in `right` hold numbers and align right. Cells are text, never markup."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    built = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        built.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        built.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
+    return built
+
+
+def good(text: str) -> object:
+    return _styled(text, "green")
+
+
+def warn(text: str) -> object:
+    return _styled(text, "yellow")
+
+
+def bad(text: str) -> object:
+    return _styled(text, "bold red")
+
+
+def _styled(text: str, style: str) -> object:
+    from rich.text import Text
+
+    return Text(text, style=style)
+
+
+def print_json(document: object) -> None:
+    """Write one JSON document to stdout: times as ISO 8601 in UTC, dataclasses as objects."""
+    sys.stdout.write(json.dumps(plain(document), ensure_ascii=False, indent=2) + "\n")
+    sys.stdout.flush()
+
+
+def plain(value: object) -> object:
+    """Reduce to what JSON has. Bytes become text with replacement characters; sets and tuples become arrays."""
+    result: object = str(value)
+    if value is None or isinstance(value, bool | int | str):
+        result = value
+    elif isinstance(value, float):
+        result = value if math.isfinite(value) else None
+    elif isinstance(value, datetime):
+        aware = value if value.tzinfo else value.replace(tzinfo=UTC)
+        result = aware.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    elif isinstance(value, date):
+        result = value.isoformat()
+    elif isinstance(value, Enum):
+        result = plain(value.value)
+    elif isinstance(value, bytes):
+        result = value.decode("utf-8", errors="replace")
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        result = {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    elif isinstance(value, Mapping):
+        result = {key if isinstance(key, str) else str(plain(key)): plain(item) for key, item in value.items()}
+    elif isinstance(value, tuple) and hasattr(value, "_asdict"):
+        result = {name: plain(item) for name, item in value._asdict().items()}
+    elif isinstance(value, Iterable) and not isinstance(value, Path):
+        result = [plain(item) for item in value]
+    return result

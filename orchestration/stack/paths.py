@@ -1,0 +1,80 @@
+"""Where a stack keeps its files under `TALLY_HOME`.
+
+Belongs here: names of files and folders. Does not belong here: their contents.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+# A Unix socket's path is limited to 104 bytes on macOS and 108 on Linux; supervisord appends a suffix while binding.
+_SOCKET_PATH_LIMIT = 90
+
+
+@dataclass(frozen=True, slots=True)
+class StackPaths:
+    """All paths of one stack; `home` is absolute."""
+
+    home: Path
+
+    @property
+    def run(self) -> Path:
+        return self.home / "run"
+
+    @property
+    def logs(self) -> Path:
+        return self.home / "logs"
+
+    @property
+    def config(self) -> Path:
+        return self.run / "supervisord.conf"
+
+    @property
+    def pid_file(self) -> Path:
+        return self.run / "supervisord.pid"
+
+    @property
+    def lock(self) -> Path:
+        return self.run / "stack.lock"
+
+    @property
+    def fingerprint(self) -> Path:
+        """Digest of the settings the running stack was started with."""
+        return self.run / "settings.sha256"
+
+    @property
+    def socket(self) -> Path:
+        preferred = self.run / "supervisor.sock"
+        if len(os.fsencode(preferred)) <= _SOCKET_PATH_LIMIT:
+            return preferred
+        digest = hashlib.sha256(os.fsencode(self.home)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"tally-{os.getuid()}-{digest}" / "supervisor.sock"
+
+    def log(self, process: str) -> Path:
+        return self.logs / f"{process}.log"
+
+    def worker_stats(self, group: str) -> Path:
+        """File in which the worker of a group tells how far it is."""
+        return self.run / f"worker-{group}.json"
+
+    def create(self) -> None:
+        """Make the folders. The socket's folder is private: who reaches the socket controls the processes."""
+        for folder in (self.home, self.run, self.logs):
+            folder.mkdir(parents=True, exist_ok=True)
+        self.socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def last_lines(path: Path, count: int = 15, window: int = 64 * 1024) -> list[str]:
+    """Return the last `count` lines of a file (of its last `window` bytes); [] when it does not exist."""
+    try:
+        with path.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - window))
+            text = file.read().decode("utf-8", errors="replace")
+    except FileNotFoundError:
+        return []
+    return [line for line in text.splitlines() if line.strip()][-count:]
