@@ -19,6 +19,8 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from contracts.event_types import EVENT_TYPES
+
 CATALOGUE_DIR = Path(__file__).resolve().parent / "metrics"
 
 Additivity = Literal["additive", "distinct", "ratio"]
@@ -147,7 +149,7 @@ def _check_references(
 @cache
 def catalogue() -> dict[str, Metric]:
     """Return Tally's own metrics by id."""
-    return load_catalogue(CATALOGUE_DIR)
+    return load_catalogue(CATALOGUE_DIR, frozenset(EVENT_TYPES))
 
 
 def counts_of(metric: Metric, metrics: Mapping[str, Metric]) -> tuple[Count, ...]:
@@ -176,7 +178,7 @@ def render_macros(metrics: Mapping[str, Metric]) -> str:
             "",
             "{# A metric's value over rollup rows (type, events, actors), for use under any GROUP BY. #}",
             "{% macro metric_value(metric) -%}",
-            "{%- if metric_denominator(metric) -%}",
+            "{%- if metric_denominator(metric) | trim -%}",
             "if({{ metric_denominator(metric) }} = 0, NULL, "
             "{{ metric_numerator(metric) }} / {{ metric_denominator(metric) }})",
             "{%- else -%}{{ metric_numerator(metric) }}{%- endif -%}",

@@ -38,3 +38,24 @@ SELECT
 FROM {{ source }}
 GROUP BY bucket, workspace, network, type, dimension, member
 {% endmacro %}
+
+{#
+  A rollup by several members at once (object × topic, say), or at a resolution no table keeps, from the rows themselves.
+
+  members: names out of object, campaign, topic; each becomes a column, and rows without one of them are left out,
+           as they are from the dimension of that name in engagement_rollup
+#}
+{% macro engagement_cross(source, bucket, members) %}
+SELECT
+    {{ bucket }} AS bucket,
+    workspace,
+    network,
+    type,
+    {% for member in members %}toString({{ member }}) AS {{ member }}_member,
+    {% endfor %}count() AS events,
+    uniqExactState(actor) AS actors
+FROM {{ source }}
+{% if 'topic' in members %}ARRAY JOIN topics AS topic
+{% endif %}WHERE 1{% for member in members %} AND {{ member }} != ''{% endfor %}
+GROUP BY bucket, workspace, network, type{% for member in members %}, {{ member }}_member{% endfor %}
+{% endmacro %}

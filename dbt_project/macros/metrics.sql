@@ -3,7 +3,7 @@
 
 {# A metric's value over rollup rows (type, events, actors), for use under any GROUP BY. #}
 {% macro metric_value(metric) -%}
-{%- if metric_denominator(metric) -%}
+{%- if metric_denominator(metric) | trim -%}
 if({{ metric_denominator(metric) }} = 0, NULL, {{ metric_numerator(metric) }} / {{ metric_denominator(metric) }})
 {%- else -%}{{ metric_numerator(metric) }}{%- endif -%}
 {%- endmacro %}

@@ -1,0 +1,58 @@
+"""How far the data reaches: the watermark, the newest change, and the extent of all events.
+
+Belongs here: asking the store for these. Does not belong here: the SQL (`dbt_project/macros/progress.sql`) and what a
+query makes of it (`serving.query`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from clickhouse_connect.driver.client import Client
+
+from serving.render import render
+
+ALLOWED_LATENESS = timedelta(minutes=2)
+"""A bucket is complete when the watermark is this far past its end."""
+
+IDLE_AFTER = timedelta(minutes=5)
+"""A log partition that took no event for this long no longer holds the watermark back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What the store holds; None where it holds no event.
+
+    `first`, `last`: extent of event_time. `changed_at`: the newest arrival or seal.
+    """
+
+    watermark: datetime | None
+    first: datetime | None
+    last: datetime | None
+    changed_at: datetime | None
+    version: str
+
+
+def read_progress(client: Client, now: datetime, as_of: datetime | None) -> Progress:
+    """Read how far the data reaches at `now`, or how far it reached at `as_of` (which then is the clock as well)."""
+    parameters: dict[str, Any] = {
+        "now": _micros(as_of or now),
+        "idle_ms": int(IDLE_AFTER / timedelta(milliseconds=1)),
+    }
+    sql = render("progress_query.sql", as_of=as_of is not None)
+    events, seals, watermark, first, last, received, sealed = client.query(sql, parameters=parameters).result_rows[0]
+    digest = hashlib.sha256(f"{events}/{seals}/{received}/{sealed}".encode()).hexdigest()[:16]
+    changed = max((each for each in (_at(received), _at(sealed)) if each is not None), default=None)
+    return Progress(_at(watermark), _at(first), _at(last), changed, digest)
+
+
+def _at(micros: int) -> datetime | None:
+    """Return the instant; the store says 0 where there is none."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros) if micros else None
+
+
+def _micros(moment: datetime) -> int:
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)

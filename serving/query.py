@@ -1,0 +1,171 @@
+"""Answers to metric questions: `answer(client, MetricQuery(…))`.
+
+Belongs here: asking the store, filling empty buckets, saying which buckets are complete. Does not belong here: what is
+asked and how it is read (`serving.plan`), formulas (`contracts/metrics`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+import polars as pl
+from clickhouse_connect.driver.client import Client
+
+from serving.errors import QueryError, UnknownNameError
+from serving.plan import DIMENSIONS, MetricQuery, Plan, check, make_plan
+from serving.progress import ALLOWED_LATENESS, Progress, read_progress
+from serving.timeline import GRAINS, bucket_sql
+
+__all__ = ["DIMENSIONS", "GRAINS", "MetricAnswer", "MetricQuery", "QueryError", "UnknownNameError", "answer"]
+
+
+@dataclass(frozen=True, slots=True)
+class MetricAnswer:
+    """An answer and how far it can be trusted.
+
+    `frame`: `bucket` and `bucket_end` (instants in the question's zone, `[bucket, bucket_end)`), one column per group,
+    `value` (null by the metric's null rule), for ratios `numerator` and `denominator`, and, when networks are pooled,
+    `networks` and `mean_of_networks` (the mean of each network's own ratio, where it has one); `complete` is false for
+    a bucket that can still grow or that the range cuts. Without groups every bucket of the range has a row.
+    `as_of`: the newest change the answer rests on. Asking again with it gives the same values.
+    `complete_through`: end of the last complete bucket; None if there is none.
+    `data_version`: changes whenever the stored rows or the seals do.
+    """
+
+    query: MetricQuery
+    frame: pl.DataFrame
+    as_of: datetime
+    complete_through: datetime | None
+    sql: str
+    data_version: str
+    start: datetime
+    end: datetime
+
+    def body(self) -> bytes:
+        """The answer as JSON, byte for byte the same for the same question and data; instants are ISO 8601."""
+        rows = self.frame.with_columns(pl.col("bucket", "bucket_end").dt.strftime("%Y-%m-%dT%H:%M:%S%:z")).to_dicts()
+        document = {
+            "metric": self.query.metric,
+            "by": list(self.query.by),
+            "grain": self.query.grain,
+            "tz": self.query.tz,
+            "start": self.start.isoformat(),
+            "end": self.end.isoformat(),
+            "as_of": self.as_of.isoformat(),
+            "complete_through": self.complete_through.isoformat() if self.complete_through else None,
+            "data_version": self.data_version,
+            "rows": rows,
+        }
+        return orjson.dumps(document)
+
+    def etag(self) -> str:
+        return f'"{hashlib.sha256(self.body()).hexdigest()[:32]}"'
+
+
+def answer(client: Client, query: MetricQuery, now: datetime | None = None) -> MetricAnswer:
+    """Answer a question from ClickHouse. `now` is the clock of the idle rule (default: the wall clock).
+
+    Raises UnknownNameError and QueryError for a question that has no answer.
+    """
+    clock = now or datetime.now(UTC)
+    query = check(query)
+    if query.as_of is not None and query.as_of.tzinfo is None:
+        raise QueryError(f"as_of: {query.as_of.isoformat()} has no time zone")
+    if query.as_of is not None and query.as_of > clock:
+        raise QueryError(f"as_of: {query.as_of.isoformat()} is in the future; the answer could still change")
+    progress = read_progress(client, clock, query.as_of)
+    plan = make_plan(query, _bounds(progress, clock))
+    sql = plan.sql()
+    parameters = dict(plan.parameters)
+    values = _frame(client.query_arrow(sql, parameters=parameters, use_strings=True))
+    grid = _grid(client, plan)
+    frame, complete_through = _mark(plan, values, grid, progress)
+    return MetricAnswer(
+        query=query,
+        frame=_shape(frame, plan, query),
+        as_of=query.as_of or progress.changed_at or clock,
+        complete_through=complete_through,
+        sql=sql,
+        data_version=progress.version,
+        start=plan.start,
+        end=plan.end,
+    )
+
+
+def _bounds(progress: Progress, clock: datetime) -> tuple[datetime, datetime]:
+    """Return whole hours around all events; without events, an empty range at the current hour."""
+    first, last = progress.first or clock, progress.last
+    start = first.replace(minute=0, second=0, microsecond=0)
+    if last is None:
+        return start, start
+    return start, last.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
+
+
+def _frame(table: Any) -> pl.DataFrame:
+    frame = pl.from_arrow(table)
+    if not isinstance(frame, pl.DataFrame):
+        raise TypeError(f"the store answered with a {type(frame).__name__}, not a table")
+    return frame
+
+
+def _grid(client: Client, plan: Plan) -> pl.DataFrame:
+    """Return every bucket of the range, as the store cuts them: `bucket_start`, `bucket_stop` in s since 1970."""
+    start, end = int(plan.start.timestamp()), plan.parameters["to_s"]
+    if plan.grain == "total" or start >= end:
+        starts = [start, end][: 2 if start < end else 0]
+    else:
+        at = "toDateTime({from_s:Int64} + number * {step_s:Int64}, 'UTC')"
+        sql = f"SELECT DISTINCT toInt64(toUnixTimestamp({bucket_sql(plan.grain, at)})) AS bucket FROM numbers({{steps:UInt64}})"  # noqa: S608, E501 - made of constants
+        found = client.query(sql, parameters=dict(plan.parameters)).result_rows
+        starts = sorted(row[0] for row in found)
+    grid = pl.DataFrame(
+        {"bucket_start": starts[:-1], "bucket_stop": starts[1:]},
+        schema_overrides=dict.fromkeys(("bucket_start", "bucket_stop"), pl.Int64),
+    )
+    return grid.filter(pl.col("bucket_start") < end)
+
+
+def _mark(
+    plan: Plan, values: pl.DataFrame, grid: pl.DataFrame, progress: Progress
+) -> tuple[pl.DataFrame, datetime | None]:
+    """Join values and buckets, and mark the buckets that are whole and can no longer grow."""
+    settled = (progress.watermark - ALLOWED_LATENESS).timestamp() if progress.watermark else float("-inf")
+    start, end = plan.start.timestamp(), plan.end.timestamp()
+    closed = pl.col("bucket_stop") <= settled
+    grid = grid.with_columns(complete=closed & (pl.col("bucket_start") >= start) & (pl.col("bucket_stop") <= end))
+    if plan.by:
+        frame = values.join(grid, on="bucket_start", how="left", maintain_order="left")
+    else:
+        frame = grid.join(values, on="bucket_start", how="left", maintain_order="left")
+    through = grid.filter(closed).get_column("bucket_stop").max()
+    return frame, datetime.fromtimestamp(through, UTC) if isinstance(through, int) else None
+
+
+def _shape(frame: pl.DataFrame, plan: Plan, query: MetricQuery) -> pl.DataFrame:
+    """Name and type the columns, write the zeros of empty buckets, and order rows that the store could not."""
+    renamed = {f"{name}_group": name for name in plan.by} | {
+        f"{name}_of_all": name for name in ("numerator", "denominator")
+    }
+    frame = frame.rename(renamed, strict=False).with_columns(
+        pl.from_epoch(pl.col(column), "s").cast(pl.Datetime("us", "UTC")).dt.convert_time_zone(query.tz).alias(name)
+        for column, name in (("bucket_start", "bucket"), ("bucket_stop", "bucket_end"))
+    )
+    columns = ["bucket", "bucket_end", *plan.by, "value"]
+    if plan.is_ratio:
+        columns += ["numerator", "denominator"]
+        zeros = ["numerator", "denominator"]
+    else:
+        zeros = ["value"]
+    if plan.mean_of_ratios:
+        columns += ["networks", "mean_of_networks"]
+        zeros += ["networks"]
+    frame = frame.select(*columns, "complete").with_columns(pl.col(zeros).fill_null(0))
+    if not plan.by:
+        if query.order != "bucket":
+            frame = frame.sort("value", "bucket", descending=[query.order == "-value", False], nulls_last=True)
+        frame = frame.head(query.limit) if query.limit is not None else frame
+    return frame
