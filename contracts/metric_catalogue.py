@@ -1,8 +1,7 @@
 """The metric catalogue: what each metric means and how it is measured, one YAML file per metric in `metrics/`.
 
-Belongs here: the model of an entry, loading and checking the files, and rendering them as SQL over a rollup
-(`python -m contracts.metric_catalogue` writes `dbt_project/macros/metrics.sql`). Does not belong here: queries,
-buckets, time zones (`serving`, `dbt_project`).
+Belongs here: the model of an entry, loading and checking the files. Does not belong here: the SQL and the pages made of
+them (`contracts.metric_files`), queries, buckets, time zones (`serving`, `dbt_project`).
 
 A measure is written over a rollup's columns: `events` (a sum) or `actors` (a mergeable set). It names the event
 types it takes; a ratio names two other metrics, so each set of types is written once.
@@ -10,7 +9,6 @@ types it takes; a ratio names two other metrics, so each set of types is written
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -160,64 +158,8 @@ def counts_of(metric: Metric, metrics: Mapping[str, Metric]) -> tuple[Count, ...
     return tuple(part for part in found if isinstance(part, Count))
 
 
-def count_sql(count: Count) -> str:
-    """Return the aggregate expression of a count, over rows with `type`, `events` and `actors`."""
-    aggregate = "sum" if count.column == "events" else "uniqExactMerge"
-    if not count.types:
-        return f"{aggregate}({count.column})"
-    return f"{aggregate}If({count.column}, type IN ({_type_list(count.types)}))"
-
-
-def render_macros(metrics: Mapping[str, Metric]) -> str:
-    """Return `dbt_project/macros/metrics.sql`: the catalogue as macros that dbt and plain Jinja render alike."""
-    parts = {m.id: counts_of(m, metrics) for m in metrics.values()}
-    return "\n".join(
-        (
-            "{# Written by `python -m contracts.metric_catalogue` from contracts/metrics/*.yaml: change those. #}",
-            f"{{% macro metric_ids() %}}{','.join(metrics)}{{% endmacro %}}",
-            "",
-            "{# A metric's value over rollup rows (type, events, actors), for use under any GROUP BY. #}",
-            "{% macro metric_value(metric) -%}",
-            "{%- if metric_denominator(metric) | trim -%}",
-            "if({{ metric_denominator(metric) }} = 0, NULL, "
-            "{{ metric_numerator(metric) }} / {{ metric_denominator(metric) }})",
-            "{%- else -%}{{ metric_numerator(metric) }}{%- endif -%}",
-            "{%- endmacro %}",
-            "",
-            "{# A ratio's numerator, or the whole of a count. #}",
-            *_choice("metric_numerator", {name: count_sql(counts[0]) for name, counts in parts.items()}),
-            "",
-            "{# A ratio's denominator; empty for a count. #}",
-            *_choice("metric_denominator", {n: count_sql(c[1]) if len(c) == 2 else "" for n, c in parts.items()}),
-            "",
-            "{# The event types a metric needs, for `type IN (…)`; empty where it needs every type. #}",
-            *_choice("metric_types", {name: _type_list(types_of(counts)) for name, counts in parts.items()}),
-            "",
-        )
-    )
-
-
 def types_of(counts: tuple[Count, ...]) -> tuple[str, ...]:
     """Return the event types that these counts need together, each once; EVERY_TYPE if one needs every type."""
     if any(count.types == EVERY_TYPE for count in counts):
         return EVERY_TYPE
     return tuple(dict.fromkeys(name for count in counts for name in count.types))
-
-
-def _type_list(types: tuple[str, ...]) -> str:
-    return ", ".join(f"'{name}'" for name in types)
-
-
-def _choice(name: str, values: Mapping[str, str]) -> list[str]:
-    rows = [f'    "{metric}": "{sql}",' for metric, sql in values.items()]
-    return [f"{{% macro {name}(metric) -%}}", "{{ {", *rows, "}[metric] }}", "{%- endmacro %}"]
-
-
-def main(target: Path) -> None:
-    """Write the macro file."""
-    target.write_text(render_macros(catalogue()), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    default = Path(__file__).resolve().parent.parent / "dbt_project" / "macros" / "metrics.sql"
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else default)

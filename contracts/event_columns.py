@@ -1,0 +1,179 @@
+"""A mapping applied to a source's columns: the envelope's columns, and the first problem of each event.
+
+Belongs here: the columnar hot path of `contracts.mapping`. Does not belong here: sentences about what is wrong
+(`contracts.checks`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from contracts.batch import Context
+from contracts.checks import Misfits, problem_column
+from contracts.envelope import SCHEMA_VERSION, UTC_MS
+from contracts.hashtags import extract_hashtags, fold_topics
+from contracts.identity import SEPARATOR, canonical_uuid, derive_ids
+from contracts.mapping_model import FILE_PART, ROW_PART, Condition, EventSpec, MappingSpec, Source, Time
+from contracts.properties import property_column
+from contracts.source_rows import SourceRows
+from contracts.times import batch_offset_ms, parse_epoch, parse_formats, parse_iso8601, three_times
+from contracts.upgrade import upgrade_columns
+
+
+def build_events(
+    spec: MappingSpec, source: SourceRows, context: Context, *, label: str, misfits: Misfits
+) -> pl.DataFrame:
+    """Return one line per event, ordered by row and then as the mapping lists them.
+
+    Columns: EVENT_SCHEMA's, `row` (index into `source`), `event_name`, `time_text`, and `problem`: the code of what is
+    wrong, '' for a valid event. A row to which no event applies has one line with problem `no_event`.
+    """
+    text = _with_version(spec, source.text)
+    size = text.height
+    shared = pl.DataFrame({"row": pl.arange(size, eager=True, dtype=pl.Int64)}).with_columns(
+        workspace=pl.lit(context.workspace),
+        network=_text(spec.network, text),
+        topics=_topics(spec, text, size),
+        properties=property_column(spec, source),
+        received_at=pl.lit(context.received_at, dtype=UTC_MS),
+        sdk=_text(spec.sdk, text) if spec.sdk else pl.lit(label),
+        receipt_id=pl.lit(context.receipt_id),
+        raw=source.raw,
+        given_workspace=text[spec.workspace] if spec.workspace else pl.lit(None, dtype=pl.String),
+        given_version=text["schema_version"] if spec.schema_version else pl.lit(SCHEMA_VERSION, dtype=pl.Int64),
+        schema_version=pl.lit(SCHEMA_VERSION, dtype=pl.UInt16),
+        offset_ms=_offset_ms(spec, text, context),
+    )
+    parts = []
+    covered = pl.repeat(False, size, dtype=pl.Boolean, eager=True)
+    for order, event in enumerate(spec.events):
+        applies = _applies(event.when, text)
+        covered |= applies
+        rows = _Rows(shared, text) if applies.all() else _Rows(shared.filter(applies), text.filter(applies))
+        part = _one_event(spec, event, rows, source, context)
+        parts.append(part.with_columns(order=pl.lit(order), problem=problem_column(spec, misfits)))
+    if not covered.all():
+        rest = shared.filter(~covered).with_columns(pl.lit("no_event").alias("problem"))
+        parts.append(rest)
+    if len(parts) == 1:
+        return parts[0]
+    return pl.concat(parts, how="diagonal").sort("row", "order", maintain_order=True, nulls_last=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Rows to which an event applies: what all events of a row share, and the source's text columns."""
+
+    shared: pl.DataFrame
+    text: pl.DataFrame
+
+
+def _one_event(spec: MappingSpec, event: EventSpec, rows: _Rows, source: SourceRows, context: Context) -> pl.DataFrame:
+    text = rows.text
+    time = event.time or spec.time
+    actor, object_, campaign = event.actor or spec.actor, event.object or spec.object, event.campaign or spec.campaign
+    frame = rows.shared.with_columns(
+        type=_text(event.type, text),
+        actor=_text(actor, text).fill_null(""),
+        object=_text(object_, text).fill_null("") if object_ else pl.lit(""),
+        campaign=_text(campaign, text).fill_null("") if campaign else pl.lit(""),
+        occurred_at=_time(time, text),
+        time_text=text[time.column],
+        event_id=_event_id(spec, event, rows, source, context),
+        event_name=pl.lit(event.name),
+    )
+    event_time, flag = three_times(pl.col("occurred_at"), pl.col("received_at"), pl.col("offset_ms"))
+    return frame.with_columns(event_time=event_time, time_flag=flag)
+
+
+def _with_version(spec: MappingSpec, text: pl.DataFrame) -> pl.DataFrame:
+    """Read rows of the schema version before as this one; `schema_version` becomes an integer, -1 if it is none."""
+    if spec.schema_version is None:
+        return text
+    given = pl.col(spec.schema_version)
+    number = pl.when(given.is_null()).then(SCHEMA_VERSION).otherwise(given.cast(pl.Int64, strict=False).fill_null(-1))
+    return upgrade_columns(text.with_columns(schema_version=number.cast(pl.Int64)))
+
+
+def _text(source: Source, text: pl.DataFrame) -> pl.Series:
+    """Return the text a source gives for each row; null where a column of it is absent."""
+    if source.constant is not None:
+        return pl.repeat(source.constant, text.height, dtype=pl.String, eager=True)
+    if source.column is not None:
+        value = text[source.column]
+    else:
+        value = text.select(pl.concat_str(list(source.join), separator=source.separator)).to_series()
+    if source.values is not None:
+        return value.fill_null("").replace_strict(source.values, default=source.default, return_dtype=pl.String)
+    if source.default is not None:
+        return value.fill_null(source.default)
+    return value
+
+
+def _topics(spec: MappingSpec, text: pl.DataFrame, size: int) -> pl.Series:
+    if spec.topics is None:
+        return pl.Series("topics", [[]], dtype=pl.List(pl.String)).new_from_index(0, size)
+    if spec.topics.hashtags_in is not None:
+        return extract_hashtags(text[spec.topics.hashtags_in])
+    return fold_topics(text[spec.topics.list or ""])
+
+
+def _time(time: Time, text: pl.DataFrame) -> pl.Series:
+    value = text[time.column]
+    if time.format == "iso8601":
+        return parse_iso8601(value)
+    if time.format == "iso8601_or_epoch_ms":
+        parsed = parse_iso8601(value)
+        rest = parsed.is_null() & value.is_not_null()
+        return parsed.scatter(rest.arg_true(), parse_epoch(value.filter(rest), "ms")) if rest.any() else parsed
+    if time.format == "epoch_s":
+        return parse_epoch(value, "s")
+    if time.format == "epoch_ms":
+        return parse_epoch(value, "ms")
+    if time.format == "epoch_us":
+        return parse_epoch(value, "us")
+    return parse_formats(value, list(time.format))
+
+
+def _offset_ms(spec: MappingSpec, text: pl.DataFrame, context: Context) -> pl.Series:
+    """Return the clock offset of each row in ms: the row's own, else the batch's; null where the row's is no number."""
+    batch = context.clock_offset_ms
+    if batch is None:
+        batch = batch_offset_ms(context.sent_at, context.received_at)
+    if spec.clock_offset_ms is None:
+        return pl.repeat(batch, text.height, dtype=pl.Int64, eager=True)
+    given = pl.col(spec.clock_offset_ms)
+    own = given.cast(pl.Float64, strict=False).round().cast(pl.Int64, strict=False)
+    return text.select(pl.when(given.is_null()).then(pl.lit(batch, dtype=pl.Int64)).otherwise(own)).to_series()
+
+
+def _event_id(spec: MappingSpec, event: EventSpec, rows: _Rows, source: SourceRows, context: Context) -> pl.Series:
+    text = rows.text
+    if spec.identity.uuid is not None:
+        return canonical_uuid(text[spec.identity.uuid])
+    parts = [pl.lit(spec.name), *([pl.lit(event.name)] if len(spec.events) > 1 else [])]
+    for name in spec.identity.columns:
+        if name == FILE_PART:
+            parts.append(pl.lit(context.source.replace("\\", "/").rsplit("/", 1)[-1]))
+        elif name == ROW_PART:
+            numbers = [context.row_number(source.positions[index]) for index in rows.shared["row"]]
+            parts.append(pl.lit(pl.Series(numbers, dtype=pl.String, strict=False)))
+        else:
+            parts.append(pl.col(name).fill_null("\x00"))  # an absent part differs from an empty one
+    return derive_ids(text.select(pl.concat_str(parts, separator=SEPARATOR)).to_series())
+
+
+def _applies(when: Condition | None, text: pl.DataFrame) -> pl.Series:
+    if when is None:
+        return pl.repeat(True, text.height, dtype=pl.Boolean, eager=True)
+    value = text[when.column].fill_null("")
+    result = pl.repeat(True, text.height, dtype=pl.Boolean, eager=True)
+    if when.equals is not None:
+        result &= value == when.equals
+    if when.any_of is not None:
+        result &= value.is_in(list(when.any_of))
+    if when.empty is not None:
+        result &= (value == "") == when.empty
+    return result

@@ -1,0 +1,221 @@
+"""What a network's YAML file may say: the declarative mapping, checked when it is loaded.
+
+Belongs here: the file's shape and errors that name file and key. Does not belong here: applying it to rows
+(`contracts.mapping`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from contracts.event_types import EVENT_TYPES
+
+NETWORKS_DIR = Path(__file__).parent / "networks"
+FILE_PART, ROW_PART = "$file", "$row"
+
+PropertyType = Literal["text", "int", "float", "bool"]
+
+
+class MappingError(ValueError):
+    """A mapping file cannot be used, or does not fit the data; the message names the file and the key."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Source(_Strict):
+    """Where a text comes from: one column (JSON path with dots), several joined, or the same text for every row."""
+
+    column: str | None = None
+    join: tuple[str, ...] = ()
+    separator: str = "/"
+    constant: str | None = None
+    default: str | None = None
+    values: dict[str, str] | None = None
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Source:
+        given = [self.column is not None, bool(self.join), self.constant is not None]
+        if sum(given) != 1:
+            raise ValueError("give exactly one of column, join, constant")
+        return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (self.column,) if self.column is not None else self.join
+
+
+def _source(value: Any) -> Any:
+    return {"column": value} if isinstance(value, str) else value
+
+
+def _constant(value: Any) -> Any:
+    return {"constant": value} if isinstance(value, str) else value
+
+
+TextSource = Annotated[Source, BeforeValidator(_source)]
+ConstantSource = Annotated[Source, BeforeValidator(_constant)]
+
+
+class Identity(_Strict):
+    """`uuid`: the column that holds a UUID; or `columns`: what identifies a row, from which a UUIDv5 is derived.
+
+    Among the columns `$file` is the base name of the file and `$row` the row's number in it, from 1.
+    """
+
+    uuid: str | None = None
+    columns: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Identity:
+        if (self.uuid is None) == (not self.columns):
+            raise ValueError("give exactly one of uuid, columns")
+        return self
+
+
+class Time(_Strict):
+    """`format`: iso8601, epoch_s, epoch_ms, epoch_us, iso8601_or_epoch_ms, or strptime formats (zone: UTC)."""
+
+    column: str
+    format: Literal["iso8601", "epoch_s", "epoch_ms", "epoch_us", "iso8601_or_epoch_ms"] | tuple[str, ...]
+
+    @property
+    def expectation(self) -> str:
+        """What a value must look like, for error messages."""
+        return self.format if isinstance(self.format, str) else " or ".join(self.format)
+
+
+class Topics(_Strict):
+    """`hashtags_in`: a text column; or `list`: a column that holds a JSON array of topics."""
+
+    hashtags_in: str | None = None
+    list: str | None = None
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Topics:
+        if (self.hashtags_in is None) == (self.list is None):
+            raise ValueError("give exactly one of hashtags_in, list")
+        return self
+
+
+class Condition(_Strict):
+    """When an event applies: a column `equals` a text, is one of `any_of`, or is (not) `empty`. All given must hold."""
+
+    column: str
+    equals: str | None = None
+    any_of: tuple[str, ...] | None = None
+    empty: bool | None = None
+
+
+class EventSpec(_Strict):
+    """One event that a row can give. `name` tells events of one row apart in derived ids."""
+
+    name: str = "event"
+    type: ConstantSource
+    when: Condition | None = None
+    time: Time | None = None
+    actor: TextSource | None = None
+    object: TextSource | None = None
+    campaign: TextSource | None = None
+
+    @model_validator(mode="after")
+    def _known_types(self) -> EventSpec:
+        named = [self.type.constant, self.type.default, *(self.type.values or {}).values()]
+        for name in named:
+            if name is not None and name not in EVENT_TYPES:
+                raise ValueError(f"type {name!r} is not in the vocabulary (contracts/event_types.py)")
+        return self
+
+
+class Properties(_Strict):
+    """`columns`: column → type; `object`: a column that holds a JSON object; `rest`: every column not used elsewhere.
+
+    With `object`, fields that the mapping does not know are added to it.
+    """
+
+    columns: dict[str, PropertyType] = Field(default_factory=dict)
+    object: str | None = None
+    rest: bool = False
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Properties:
+        if sum([bool(self.columns), self.object is not None, self.rest]) > 1:
+            raise ValueError("give at most one of columns, object, rest")
+        return self
+
+
+class MappingSpec(_Strict):
+    """A network's mapping file."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+    version: int = 1
+    description: str = ""
+    network: ConstantSource
+    format: Literal["ndjson", "csv", "text"]
+    columns: tuple[str, ...] = ()
+    separator: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    identity: Identity
+    time: Time
+    actor: TextSource
+    object: TextSource | None = None
+    campaign: TextSource | None = None
+    topics: Topics | None = None
+    sdk: TextSource | None = None
+    schema_version: str | None = None
+    clock_offset_ms: str | None = None
+    workspace: str | None = None
+    properties: Properties = Properties()
+    required: tuple[Literal["object", "campaign"], ...] = ()
+    ignored: tuple[str, ...] = ()
+    events: Annotated[tuple[EventSpec, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> MappingSpec:
+        names = [event.name for event in self.events]
+        if len(set(names)) != len(names):
+            raise ValueError(f"events need different names, got {names}")
+        if (self.format == "text") != bool(self.columns):
+            raise ValueError("columns are given for format text, which has no header, and for no other")
+        if self.format != "ndjson" and (self.properties.object or (self.topics and self.topics.list)):
+            raise ValueError("properties.object and topics.list need format ndjson")
+        return self
+
+    def times(self) -> tuple[Time, ...]:
+        return (self.time, *(event.time for event in self.events if event.time is not None))
+
+    def role_columns(self) -> list[str]:
+        """Return every column that the mapping reads for the envelope, each once."""
+        sources = [self.network, self.actor, self.object, self.campaign, self.sdk]
+        names: list[str | None] = [self.workspace, self.identity.uuid, *self.identity.columns]
+        for event in self.events:
+            sources += [event.type, event.actor, event.object, event.campaign]
+            names.append(event.when.column if event.when else None)
+        names += [column for source in sources if source for column in source.columns]
+        names += [time.column for time in self.times()]
+        if self.topics:
+            names.append(self.topics.hashtags_in or self.topics.list)
+        return [name for name in dict.fromkeys(names) if name is not None and name not in {FILE_PART, ROW_PART}]
+
+
+def read_spec(path: Path) -> MappingSpec:
+    """Read and check a mapping file. Raises MappingError naming the file and each wrong key."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MappingError(f"{path}: cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise MappingError(f"{path}: is not YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise MappingError(f"{path}: is not a YAML mapping")
+    content.setdefault("name", path.stem)
+    content.setdefault("network", content["name"])
+    try:
+        return MappingSpec.model_validate(content)
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, entry['loc'])) or '(file)'}: {entry['msg']}" for entry in error.errors()]
+        raise MappingError(f"{path}: " + "; ".join(problems)) from error

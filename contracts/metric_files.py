@@ -1,0 +1,117 @@
+"""What is made of the metric catalogue: SQL macros, dbt's column docs and the page of all metrics.
+
+`python -m contracts.metric_files` writes them; a test says when they are out of date. Belongs here: rendering entries.
+Does not belong here: what an entry may say (`contracts.metric_catalogue`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from contracts.metric_catalogue import Count, Metric, catalogue, counts_of, types_of
+
+_WRITTEN = "Written by `python -m contracts.metric_files` from contracts/metrics/*.yaml: change those."
+
+
+def count_sql(count: Count) -> str:
+    """Return the aggregate expression of a count, over rows with `type`, `events` and `actors`."""
+    aggregate = "sum" if count.column == "events" else "uniqExactMerge"
+    if not count.types:
+        return f"{aggregate}({count.column})"
+    return f"{aggregate}If({count.column}, type IN ({_type_list(count.types)}))"
+
+
+def render_macros(metrics: Mapping[str, Metric]) -> str:
+    """Return the catalogue as macros that dbt and plain Jinja render alike."""
+    parts = {m.id: counts_of(m, metrics) for m in metrics.values()}
+    return "\n".join(
+        (
+            f"{{# {_WRITTEN} #}}",
+            f"{{% macro metric_ids() %}}{','.join(metrics)}{{% endmacro %}}",
+            "",
+            "{# A metric's value over rollup rows (type, events, actors), for use under any GROUP BY. #}",
+            "{% macro metric_value(metric) -%}",
+            "{%- if metric_denominator(metric) | trim -%}",
+            "if({{ metric_denominator(metric) }} = 0, NULL, "
+            "{{ metric_numerator(metric) }} / {{ metric_denominator(metric) }})",
+            "{%- else -%}{{ metric_numerator(metric) }}{%- endif -%}",
+            "{%- endmacro %}",
+            "",
+            "{# A ratio's numerator, or the whole of a count. #}",
+            *_choice("metric_numerator", {name: count_sql(counts[0]) for name, counts in parts.items()}),
+            "",
+            "{# A ratio's denominator; empty for a count. #}",
+            *_choice("metric_denominator", {n: count_sql(c[1]) if len(c) == 2 else "" for n, c in parts.items()}),
+            "",
+            "{# The event types a metric needs, for `type IN (…)`; empty where it needs every type. #}",
+            *_choice("metric_types", {name: _type_list(types_of(counts)) for name, counts in parts.items()}),
+            "",
+        )
+    )
+
+
+def _type_list(types: tuple[str, ...]) -> str:
+    return ", ".join(f"'{name}'" for name in types)
+
+
+def _choice(name: str, values: Mapping[str, str]) -> list[str]:
+    rows = [f'    "{metric}": "{sql}",' for metric, sql in values.items()]
+    return [f"{{% macro {name}(metric) -%}}", "{{ {", *rows, "}[metric] }}", "{%- endmacro %}"]
+
+
+def render_overview_properties(metrics: Mapping[str, Metric]) -> str:
+    """Return dbt's column docs of the mart that has one column per metric."""
+    lines = [f"# {_WRITTEN}", "version: 2", "models:", "  - name: engagement_overview_daily", "    columns:"]
+    for metric in metrics.values():
+        text = f"{metric.title}, version {metric.version}: {metric.formula} ({metric.unit}; {metric.null_rule})."
+        lines += [f"      - name: {metric.id}", f"        description: {json.dumps(f'{text} {metric.description}')}"]
+        if metric.additivity != "ratio":
+            lines += ["        data_tests: [not_null]"]
+    return "\n".join((*lines, ""))
+
+
+def render_page(metrics: Mapping[str, Metric]) -> str:
+    """Return the page of all metrics (Markdown)."""
+    lines = [
+        "# Metrics",
+        "",
+        f"<!-- {_WRITTEN} -->",
+        "Every number Tally serves, one file each in `contracts/metrics/`. Additive metrics may be summed over",
+        "buckets and groups; distinct ones are merged from sets, never summed; ratios are the sum of numerators over",
+        "the sum of denominators. Over several networks a ratio is given pooled and as the mean of their ratios.",
+        "",
+        "| id | version | formula | unit | additivity | null rule |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += (
+        f"| `{m.id}` | {m.version} | {m.formula} | {m.unit} | {m.additivity} | {m.null_rule} |"
+        for m in metrics.values()
+    )
+    for metric in metrics.values():
+        lines += ["", f"## {metric.title}", "", f"`{metric.id}`: {metric.description}", ""]
+        for part, count in zip(("counts", "over"), counts_of(metric, metrics), strict=False):
+            types = ", ".join(f"`{name}`" for name in count.types) or "every type"
+            lines.append(f"- {part}: {'events' if count.column == 'events' else 'distinct actors'} of {types}")
+        lines.append(f"- source: {metric.source}")
+    return "\n".join((*lines, ""))
+
+
+FILES: Mapping[str, Callable[[Mapping[str, Metric]], str]] = {
+    "dbt_project/macros/metrics.sql": render_macros,
+    "dbt_project/models/marts/engagement_overview_daily.yml": render_overview_properties,
+    "docs/metrics.md": render_page,
+}
+"""Every file that is written, by its path in the project."""
+
+
+def write_files(root: Path) -> None:
+    """Write all of them."""
+    for path, rendered in FILES.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(rendered(catalogue()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_files(Path(__file__).resolve().parent.parent)
