@@ -1,4 +1,4 @@
-{# Written by `python -m contracts.metric_catalogue` from contracts/metrics/*.yaml: change those. #}
+{# Written by `python -m contracts.metric_files` from contracts/metrics/*.yaml: change those. #}
 {% macro metric_ids() %}active_actors,ad_clicks,amplification_rate,applause_rate,click_through_rate,clicks,comments,conversation_rate,conversion_rate_ads,conversions,engagements,engagements_with_clicks,events,impressions,posts,reactions,shares,views{% endmacro %}
 
 {# A metric's value over rollup rows (type, events, actors), for use under any GROUP BY. #}
