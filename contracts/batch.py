@@ -41,12 +41,14 @@ class MappedBatch:
     events that rows gave beyond their first, so always:
     `rows_read = (valid.height - extra_events) + rejected.height`.
     `unknown_fields` and `type_changes` count, per field, rows with a field the mapping does not know, or with a value
-    of another JSON type than it expects. Such rows are kept.
+    of another JSON type than it expects. Such rows are kept. `valid_positions[i]` is the position in the input (from 0)
+    of the row that gave `valid`'s row i.
     """
 
     valid: pl.DataFrame
     rejected: pl.DataFrame
     rows_read: int
     extra_events: int = 0
+    valid_positions: Sequence[int] = ()
     unknown_fields: Mapping[str, int] = field(default_factory=dict)
     type_changes: Mapping[str, int] = field(default_factory=dict)

@@ -80,6 +80,7 @@ class Mapping:
             rejected=rejected,
             rows_read=len(data),
             extra_events=events.height - events["row"].n_unique(),
+            valid_positions=[source.positions[index] for index in events["row"]],
             unknown_fields=dict(source.unknown_fields),
             type_changes=dict(source.type_changes),
         )
