@@ -73,9 +73,10 @@ app = typer.Typer(
 
 
 def _register() -> None:
-    from orchestration.cli import stack
+    from orchestration.cli import doctor, quarantine, query, stack
 
-    stack.register(app)
+    for module in (stack, doctor, query, quarantine):
+        module.register(app)
 
 
 _register()

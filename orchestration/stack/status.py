@@ -118,13 +118,14 @@ def _why(state: ProcessState) -> str:
 
 
 def _lag(status: StackStatus, settings: Settings) -> None:
+    from contracts.event_types import TOPICS
     from resources.event_log.base import OffsetRange, TopicPartition
-    from streaming.topics import ALL_TOPICS, GROUPS
+    from streaming.topics import GROUPS
 
     with event_log(settings) as log:
         marks = {
             TopicPartition(topic, partition): bounds
-            for topic in ALL_TOPICS
+            for topic in TOPICS
             for partition, bounds in log.watermarks(topic).items()
         }
         now_ms = time.time() * 1000

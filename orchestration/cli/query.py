@@ -1,0 +1,220 @@
+"""`query`, `metrics` and `sql`: asking.
+
+Belongs here: arguments and tables. Does not belong here: SQL of a metric (`contracts/metrics`), planning (`serving`).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from orchestration.cli.context import load_settings
+from orchestration.cli.errors import CliError
+from orchestration.cli.output import JsonFlag, out, print_json, table, warn
+from orchestration.cli.times import iso, number, parse_time, parse_zone
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from orchestration.settings import Settings
+    from serving.query import MetricAnswer
+
+SHOWN_ROWS = 1000
+
+
+class Engine(StrEnum):
+    CLICKHOUSE = "clickhouse"
+    DUCKDB = "duckdb"
+
+
+def register(app: typer.Typer) -> None:
+    app.command(rich_help_panel="Numbers")(query)
+    app.command(rich_help_panel="Numbers")(metrics)
+    app.command(rich_help_panel="Numbers")(sql)
+
+
+def query(
+    metric: Annotated[str, typer.Argument(help="Id of a metric; `tally metrics` lists them.")],
+    *,
+    by: Annotated[
+        list[str] | None, typer.Option(help="Group by network, type, workspace, object, campaign, topic; repeatable.")
+    ] = None,
+    start: Annotated[str | None, typer.Option("--from", help="Start, inclusive (default: the first event).")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="End, exclusive (default: past the last event).")] = None,
+    grain: Annotated[str, typer.Option(help="minute, hour, day, week, month or total.")] = "hour",
+    tz: Annotated[str, typer.Option(help="Time zone of buckets and of times without an offset.")] = "UTC",
+    as_of: Annotated[str | None, typer.Option(help="Answer from what was known then.")] = None,
+    where: Annotated[list[str] | None, typer.Option(help="DIMENSION=VALUE, repeatable.")] = None,
+    workspace: Annotated[str | None, typer.Option(help="One workspace (default: all).")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many rows.")] = None,
+    order: Annotated[str, typer.Option(help="bucket, value or -value (largest first).")] = "bucket",
+    json: JsonFlag = False,
+) -> None:
+    """Answer a metric by groups and time buckets, and say how complete the answer is.
+
+    Example: [bold]tally query events --by network --grain day --from -2d[/]
+
+    Example: [bold]tally query reposts --by topic --grain total --order=-value --limit 10[/]
+    """
+    from datetime import UTC, datetime
+
+    from resources.clickhouse import open_clickhouse
+    from serving.query import MetricQuery, answer
+
+    settings = load_settings()
+    zone, now = parse_zone(tz), datetime.now(UTC)
+
+    def moment(text: str | None) -> datetime | None:
+        return parse_time(text, now=now, zone=zone) if text else None
+
+    question = MetricQuery(
+        metric=metric,
+        by=_split(by),
+        start=moment(start),
+        end=moment(end),
+        grain=grain,  # type: ignore[arg-type]  # serving checks the name and lists the known ones
+        tz=tz,
+        as_of=moment(as_of),
+        workspace=workspace,
+        filters=_filters(where),
+        limit=limit,
+        order=order,  # type: ignore[arg-type]  # likewise
+    )
+    given = answer(open_clickhouse(settings.clickhouse_url), question)
+    if json:
+        import orjson
+
+        print_json({**orjson.loads(given.body()), "unit": _unit(metric), "sql": given.sql})
+    else:
+        show_answer(given)
+
+
+def show_answer(given: MetricAnswer) -> None:
+    """Print an answer: unit, buckets with a mark on those that can still change, and how far it is complete."""
+    question, frame = given.query, given.frame
+    console = out()
+    columns = [name for name in frame.columns if name not in {"bucket_end", "complete"}]
+    total = question.grain == "total"
+    if total:
+        columns.remove("bucket")
+    numeric = [name for name in columns if frame.schema[name].is_numeric()]
+    rows = []
+    for row in frame.head(SHOWN_ROWS).iter_rows(named=True):
+        cells = [_cell(row[name], question.grain) for name in columns]
+        rows.append([*cells, "" if row["complete"] else warn("partial")])
+    title = f"{question.metric} ({_unit(question.metric)}) by {', '.join((*question.by, question.grain))}"
+    console.print(table(title, (*columns, ""), rows, right=numeric))
+    if frame.height > SHOWN_ROWS:
+        console.print(warn(f"{frame.height - SHOWN_ROWS:,} more rows; --json has all of them, --limit fewer"))
+    if frame.is_empty():
+        console.print("No events in this range.")
+    console.print(f"Range [{iso(given.start)}, {iso(given.end)}), buckets in {question.tz}.", markup=False)
+    console.print(f"Complete through {iso(given.complete_through)}; as of {iso(given.as_of)}.", markup=False)
+
+
+def _cell(value: object, grain: str) -> str:
+    from datetime import datetime
+
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d" if grain in {"day", "week", "month"} else "%Y-%m-%d %H:%M")
+    return number(value)
+
+
+def _unit(metric: str) -> str:
+    from contracts.metric_catalogue import catalogue
+
+    return catalogue()[metric].unit
+
+
+def _split(values: list[str] | None) -> tuple[str, ...]:
+    """Accept both `--by a --by b` and `--by a,b`."""
+    return tuple(part.strip() for value in values or () for part in value.split(",") if part.strip())
+
+
+def _filters(where: list[str] | None) -> dict[str, list[str]]:
+    filters: dict[str, list[str]] = {}
+    for condition in where or ():
+        name, equals, value = condition.partition("=")
+        if not equals or not name:
+            raise CliError(f"--where {condition!r} is not of the form DIMENSION=VALUE")
+        filters.setdefault(name, []).append(value)
+    return filters
+
+
+def metrics(json: JsonFlag = False) -> None:
+    """List the metric catalogue: id, unit, how it adds up, formula.
+
+    Example: [bold]tally metrics[/]
+    """
+    from contracts.metric_catalogue import catalogue
+
+    entries = list(catalogue().values())
+    if json:
+        print_json([entry.model_dump(mode="json") for entry in entries])
+        return
+    rows = [(entry.id, entry.title, entry.unit, entry.additivity, entry.formula) for entry in entries]
+    out().print(table("Metrics", ("id", "title", "unit", "additivity", "formula"), rows))
+
+
+def sql(
+    statement: Annotated[str, typer.Argument(help="One SELECT.")],
+    engine: Annotated[
+        Engine, typer.Option(help="clickhouse, or duckdb over the Parquet archive (table `raw`).")
+    ] = Engine.CLICKHOUSE,
+    json: JsonFlag = False,
+) -> None:
+    """Run SQL against ClickHouse, or with DuckDB against the archive's Parquet files. Both are read-only here.
+
+    Example: [bold]tally sql "SELECT network, count() FROM events GROUP BY network"[/]
+
+    Example: [bold]tally sql --engine duckdb "SELECT network, count(*) FROM raw GROUP BY ALL"[/]
+    """
+    settings = load_settings()
+    frame = _clickhouse_sql(settings, statement) if engine is Engine.CLICKHOUSE else _duckdb_sql(settings, statement)
+    if json:
+        print_json(frame.to_dicts())
+        return
+    rows = [[number(cell) for cell in row] for row in frame.head(SHOWN_ROWS).iter_rows()]
+    numeric = [name for name, kind in frame.schema.items() if kind.is_numeric()]
+    console = out()
+    console.print(table("", frame.columns, rows, right=numeric))
+    console.print(f"{frame.height:,} rows" + (f", {SHOWN_ROWS:,} shown" if frame.height > SHOWN_ROWS else ""))
+
+
+def _clickhouse_sql(settings: Settings, statement: str) -> pl.DataFrame:
+    import polars
+    from clickhouse_connect.driver.exceptions import DatabaseError
+
+    from resources.clickhouse import open_clickhouse
+
+    client = open_clickhouse(settings.clickhouse_url)
+    try:
+        answer = client.query(statement, settings={"readonly": 2})
+    except DatabaseError as error:
+        raise CliError(f"ClickHouse refused the statement: {error}") from error
+    return polars.DataFrame(
+        [list(column) for column in answer.result_columns], schema=list(answer.column_names), strict=False
+    )
+
+
+def _duckdb_sql(settings: Settings, statement: str) -> pl.DataFrame:
+    import duckdb
+    import polars
+
+    from resources.archive import open_archive
+
+    archive = open_archive(settings.archive_url)
+    parts = archive.parts()
+    if not parts:
+        raise CliError(
+            f"the archive {settings.archive_url} holds no part yet", hint="`tally seal --from … --to …` archives events"
+        )
+    connection: Any = duckdb.connect()
+    connection.register("raw", archive.read(parts))
+    try:
+        answer: polars.DataFrame = connection.execute(statement).pl()
+    except duckdb.Error as error:
+        raise CliError(f"DuckDB refused the statement: {error}") from error
+    return answer
