@@ -54,4 +54,8 @@ def open_event_log(url: str, **options: Any) -> EventLog:
         from resources.event_log.sqlite import SqliteEventLog
 
         return SqliteEventLog(url, **options)
+    if scheme == "kafka":
+        from resources.event_log.kafka import KafkaEventLog
+
+        return KafkaEventLog(url, **options)
     raise EventLogError(f"event log URL {url!r}: unknown scheme {scheme!r}, expected sqlite:/// or kafka://")

@@ -86,6 +86,8 @@ class SqliteConsumer:
             self._sync()
             found = self._fetch(max_messages)
             now = time.monotonic()
+            if found:
+                self._watch.news()
             if found or now >= deadline:
                 return found
             self._watch.wait(min(deadline, max(self._next_expiry_check, now + 0.001)))

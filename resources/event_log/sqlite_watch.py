@@ -12,7 +12,7 @@ from resources.event_log.sqlite_db import Database
 # Seconds between two looks. One look reads a counter in shared memory: a few microseconds, but also a wake-up.
 _PAUSE_BUSY = 0.004
 _PAUSE_IDLE = 0.012
-_IDLE_AFTER = 1.0
+_IDLE_AFTER = 1.0  # seconds without news
 
 
 class Watch:
@@ -23,10 +23,14 @@ class Watch:
         with database.errors("watch"):
             self._connection = database.connect()
         self._seen = -1
-        self._changed_at = time.monotonic()
+        self._news_at = time.monotonic()
 
     def mark(self) -> None:
         self._seen = self._version()
+
+    def news(self) -> None:
+        """Say that a change was of interest: more are expected soon, and the looks become frequent."""
+        self._news_at = time.monotonic()
 
     def wait(self, deadline: float) -> None:
         """Return when something was written after `mark`, or at `deadline` (of `time.monotonic`)."""
@@ -34,9 +38,8 @@ class Watch:
             now = time.monotonic()
             if now >= deadline:
                 return
-            pause = _PAUSE_IDLE if now - self._changed_at > _IDLE_AFTER else _PAUSE_BUSY
+            pause = _PAUSE_IDLE if now - self._news_at > _IDLE_AFTER else _PAUSE_BUSY
             time.sleep(min(deadline - now, pause))
-        self._changed_at = time.monotonic()
 
     def close(self) -> None:
         self._connection.close()

@@ -1,0 +1,98 @@
+"""What a `kafka://` URL says to librdkafka, and what librdkafka's errors say to us.
+
+Belongs here: properties shared by all clients, secrets, error translation. Does not belong here: sending and reading.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, urlsplit
+
+from confluent_kafka import KafkaError, KafkaException
+
+from resources.event_log.base import EventLogError, LogUnavailableError
+
+PASSWORD_VARIABLE = "TALLY_KAFKA_PASSWORD"  # noqa: S105 - the name of the variable, not its content
+_DEFAULT_PORT = 9092
+_SECRET_PROPERTIES = ("sasl.password", "ssl.key.password", "ssl.keystore.password", "sasl.oauthbearer.client.secret")
+
+# Errors that stay when the same thing is tried again; all others are taken to pass.
+_PERMANENT = frozenset(
+    {
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_TOPIC,
+        KafkaError._UNKNOWN_PARTITION,
+        KafkaError.TOPIC_EXCEPTION,
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.INVALID_CONFIG,
+        KafkaError.INVALID_PARTITIONS,
+        KafkaError.INVALID_REPLICATION_FACTOR,
+        KafkaError.INVALID_REQUEST,
+        KafkaError.OFFSET_METADATA_TOO_LARGE,
+        KafkaError.POLICY_VIOLATION,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.SASL_AUTHENTICATION_FAILED,
+        KafkaError.UNSUPPORTED_VERSION,
+        KafkaError._AUTHENTICATION,
+        KafkaError._INVALID_ARG,
+        KafkaError._AUTO_OFFSET_RESET,
+        KafkaError.OFFSET_OUT_OF_RANGE,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaTarget:
+    """Where the log is and how to get in. `url` is safe to show; `properties` hold the password and are not shown."""
+
+    url: str
+    properties: dict[str, str | int | bool] = field(repr=False)
+
+
+def parse_url(url: str) -> KafkaTarget:
+    """Read `kafka://host[:port][,host[:port]]?property=value`; properties are librdkafka's, for every client.
+
+    The SASL password comes from the environment variable TALLY_KAFKA_PASSWORD alone.
+
+    Raises:
+        EventLogError: no host, a path, or a secret in the URL. The message does not repeat the secret.
+    """
+    parts = urlsplit(url)
+    if "@" in parts.netloc:
+        shown = f"kafka://…@{parts.netloc.rpartition('@')[2]}"
+        raise EventLogError(
+            f"event log URL {shown!r}: no user or password here; use ?sasl.username= and {PASSWORD_VARIABLE}"
+        )
+    if parts.path.strip("/"):
+        raise EventLogError(
+            f"event log URL {url!r}: expected kafka://host:port[,host:port], found the path {parts.path!r}"
+        )
+    given = dict(parse_qsl(parts.query, keep_blank_values=True))
+    for name in _SECRET_PROPERTIES:
+        if name in given:
+            raise EventLogError(
+                f"event log URL kafka://{parts.netloc}: {name} does not belong in a URL; set {PASSWORD_VARIABLE}"
+            )
+    hosts = [host for host in parts.netloc.split(",") if host]
+    if not hosts:
+        raise EventLogError(f"event log URL {url!r}: expected kafka://host:port[,host:port], found no host")
+    servers = ",".join(host if _has_port(host) else f"{host}:{_DEFAULT_PORT}" for host in hosts)
+    properties: dict[str, str | int | bool] = {"client.id": "tally", **given, "bootstrap.servers": servers}
+    password = os.environ.get(PASSWORD_VARIABLE)
+    if password and "sasl.username" in given:
+        properties["sasl.password"] = password
+    return KafkaTarget(url, properties)
+
+
+def explain(url: str, doing: str, error: KafkaException | KafkaError, detail: str = "") -> EventLogError:
+    """Turn librdkafka's error into ours; LogUnavailableError unless trying again cannot help."""
+    cause = error.args[0] if isinstance(error, KafkaException) else error
+    text = f"{url}: {doing}: {cause.str()}" + (f" ({detail})" if detail else "")
+    return EventLogError(text) if cause.code() in _PERMANENT else LogUnavailableError(text)
+
+
+def _has_port(host: str) -> bool:
+    return host.rpartition(":")[2].isdigit() and not host.endswith("]")
