@@ -46,22 +46,40 @@ def parse_json_rows(
     A value that does not fit its column's type becomes null, except that numbers and booleans fit text. A row that is
     JSON but not an object gives nulls only. Rows in `bad`: empty, too large, not JSON, not UTF-8, lone surrogates.
     """
-    blob = b"\n".join(rows)
-    if _looks_clean(rows, blob, max_bytes):
-        frame = _read(blob, len(rows), schema)
-        if frame is not None:
-            return JsonRows(frame, list(range(len(rows))), [])
-    bad: list[BadRow] = []
-    positions: list[int] = []
-    good: list[bytes] = []
-    for position, row in enumerate(rows):
-        problem = row_problem(row, max_bytes)
-        if problem is not None:
-            bad.append(BadRow(position, *problem))
-        else:
-            positions.append(position)
-            good.append(row.replace(b"\n", b" ").replace(b"\r", b" "))  # outside strings, as orjson has proven
-    return JsonRows(_read_isolating(good, schema), positions, bad)
+    suspects = _suspects(rows, max_bytes)
+    if not suspects and (frame := _read(rows, schema)) is not None:
+        return JsonRows(frame, list(range(len(rows))), [])
+    bad = {position: problem for position in suspects if (problem := row_problem(rows[position], max_bytes))}
+    good = {
+        # Line ends within a row stand outside its texts, as the check has shown; only `raw` keeps them.
+        position: row.replace(b"\n", b" ").replace(b"\r", b" ") if position in suspects else row
+        for position, row in enumerate(rows)
+        if position not in bad
+    }
+    frame = _read(list(good.values()), schema)
+    if frame is None:
+        for position in good.keys() - suspects:
+            if problem := row_problem(rows[position], max_bytes):
+                bad[position] = problem
+                del good[position]
+        frame = _read_isolating(list(good.values()), schema)
+    return JsonRows(frame, list(good), [BadRow(position, *bad[position]) for position in sorted(bad)])
+
+
+def _suspects(rows: Sequence[bytes], max_bytes: int) -> set[int]:
+    """Return the positions of rows that polars' reader would misread, skip or should not see at all."""
+    column = pl.Series(rows, dtype=pl.Binary)
+    odd = (column.bin.size() > max_bytes) | column.bin.contains(b"\n")
+    odd |= ~(column.bin.ends_with(b"}") | column.bin.ends_with(b"]"))  # also finds rows of white space only
+    escaped = column.bin.contains(b"\\ud") | column.bin.contains(b"\\uD")
+    pairs = {position for position in escaped.arg_true() if _escapes_surrogate(rows[position])}
+    return set(odd.arg_true()) | pairs
+
+
+def _escapes_surrogate(row: bytes) -> bool:
+    """Return whether a row holds an escaped surrogate, whole pairs included; `\\\\ud83d` is an escaped backslash."""
+    unescaped = row.replace(b"\\\\", b"")
+    return b"\\ud" in unescaped or b"\\uD" in unescaped
 
 
 def row_problem(row: bytes, max_bytes: int = MAX_ROW_BYTES) -> tuple[str, str] | None:
@@ -89,33 +107,26 @@ def _json_problem(row: bytes, message: str) -> tuple[str, str]:
     return "not_json", f"{message}: {shorten(text)}"
 
 
-def _looks_clean(rows: Sequence[bytes], blob: bytes, max_bytes: int) -> bool:
-    if not rows or blob.count(b"\n") != len(rows) - 1:
-        return False
-    if b"\\ud" in blob or b"\\uD" in blob:
-        return False
-    return all(map(len, map(bytes.strip, rows))) and len(max(rows, key=len)) <= max_bytes
-
-
-def _read(blob: bytes, height: int, schema: Mapping[str, pl.DataType]) -> pl.DataFrame | None:
+def _read(rows: Sequence[bytes], schema: Mapping[str, pl.DataType]) -> pl.DataFrame | None:
+    """Read rows as one block; None when polars refuses the block or does not see as many rows in it."""
+    if not rows:
+        return pl.DataFrame(schema=schema)
     try:
-        frame = pl.read_ndjson(blob, schema=schema, ignore_errors=True)
+        frame = pl.read_ndjson(b"\n".join(rows), schema=schema, ignore_errors=True)
     except pl.exceptions.PolarsError:
         return None
-    return frame if frame.height == height else None
+    return frame if frame.height == len(rows) else None
 
 
 def _read_isolating(rows: list[bytes], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
     """Read rows that are known to be JSON; those only polars cannot read (numbers beyond its range) are rewritten."""
-    if not rows:
-        return pl.DataFrame(schema=schema)
-    frame = _read(b"\n".join(rows), len(rows), schema)
+    frame = _read(rows, schema)
     if frame is not None:
         return frame
     if len(rows) == 1:
         # A number beyond 128 bits or beyond a double: its digits are kept as text.
         value = json.loads(rows[0], parse_int=_int_or_text, parse_float=_float_or_text)
-        frame = _read(orjson.dumps(value), 1, schema)
+        frame = _read([orjson.dumps(value)], schema)
         return frame if frame is not None else pl.DataFrame({name: [None] for name in schema}, schema=schema)
     half = len(rows) // 2
     return pl.concat([_read_isolating(rows[:half], schema), _read_isolating(rows[half:], schema)])

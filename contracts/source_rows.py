@@ -209,8 +209,8 @@ def _find_surprises(rows: SourceRows, expected: Expectation) -> None:
     by_start: dict[str, list[str]] = {}
     for path, kind in expected.kinds.items():
         by_start.setdefault(_EXPECTED_START[kind], []).append(re.escape(path.split(".")[-1]))
-    patterns = [rf'"(?:{"|".join(names)})"\s*:\s*[^{start}\sn]' for start, names in by_start.items()]
-    suspect = pl.any_horizontal(pl.col("raw").str.contains(pattern) for pattern in patterns)
+    odd_starts = [rf'(?:{"|".join(names)})"\s*:\s*[^{start}\sn]' for start, names in by_start.items()]
+    suspect = pl.col("raw").str.contains(f'"(?:{"|".join(odd_starts)})')
     lists = [path for path, kind in expected.kinds.items() if kind == "list"]
     frame = pl.DataFrame([rows.raw, *(rows.text[path] for path in lists)])
     for path in lists:
