@@ -17,7 +17,7 @@ def crashpoint(name: str) -> None:
 
     `TALLY_CRASH_AFTER=n` kills at the n-th passage instead of the first.
     """
-    if _AT != name:
+    if name != _AT:
         return
     _REMAINING[0] -= 1
     if _REMAINING[0] <= 0:

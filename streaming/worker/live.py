@@ -1,0 +1,150 @@
+"""Group `live`: new events into ClickHouse `events`, every other verdict into `live_rejects`.
+
+Belongs here: the order of lookups and inserts, and which of ClickHouse's errors blame the rows. Does not belong here:
+the protocol (`resources.clickhouse`), the decision about duplicates (`judge`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import polars as pl
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from resources.clickhouse import insert_frame, open_clickhouse
+from resources.crashpoints import crashpoint
+from streaming.worker.decode import DecodedBatch, watermarks
+from streaming.worker.isolate import Poison, StoreRefusesError, write_isolating
+from streaming.worker.judge import KNOWN_SCHEMA, POSITION, Judged, event_keys, judge
+from streaming.worker.refused import poison_rejects
+from streaming.worker.retry import until_done
+from streaming.worker.writing import Written
+
+_log = logging.getLogger(__name__)
+
+_NOT_LIVE = ("raw",)  # columns of the envelope that ClickHouse `events` does not have
+
+# Codes of ClickHouse errors that are about a value: only these may send rows to quarantine. Whatever else goes wrong
+# (no table, no memory, too many parts, no rights) is waited for, because no row is to blame.
+_VALUE_CODES = frozenset({6, 26, 27, 33, 38, 41, 50, 53, 69, 70, 72, 117, 128, 131, 190, 321, 349, 376, 407, 441})
+_CODE = re.compile(r"\bcode:?\s*(\d+)", re.IGNORECASE)
+
+# The digits stand in the query's text, not in a parameter: 32 per id are too many for a URL.
+_KNOWN = """
+SELECT toString(workspace) AS workspace, leftPad(lower(hex(event_key)), 32, '0') AS event_key,
+    toString(log_topic) AS log_topic, log_partition, log_offset
+FROM event_positions
+WHERE workspace IN {workspaces:Array(String)} AND event_key IN (
+    SELECT reinterpretAsUInt128(reverse(unhex(substring('$digits', 1 + 32 * number, 32)))) FROM numbers($count)
+)
+"""
+
+
+class RowsRefusedError(Exception):
+    """ClickHouse names a value it cannot take."""
+
+
+class LiveUnavailableError(Exception):
+    """ClickHouse cannot take the batch now; the rows are not to blame."""
+
+
+class LiveWriter:
+    """Waits while ClickHouse is down; every insert carries the batch's token, so repeating is harmless."""
+
+    announces = True
+
+    def __init__(self, url: str, stop: threading.Event, on_state: Callable[[str], None] | None = None) -> None:
+        self._url = url
+        self._what = f"ClickHouse {re.sub(r'//[^@/]*@', '//', url)}"
+        self._stop = stop
+        self._on_state = on_state
+        self._client: Any = None
+
+    def write(self, batch: DecodedBatch, token: str, *, recovering: bool) -> Written:
+        return until_done(
+            lambda: self._write(batch, token, recovering),
+            transient=(LiveUnavailableError, StoreRefusesError),
+            stop=self._stop,
+            what=self._what,
+            on_state=self._on_state,
+        )
+
+    def _write(self, batch: DecodedBatch, token: str, recovering: bool) -> Written:
+        started = time.perf_counter()
+        judged = judge(batch.events, self._known(batch.events), recovering=recovering)
+        looked_up = time.perf_counter()
+        poison: list[Poison] = []
+        if judged.new.height:
+            poison = write_isolating(judged.new, token, self._insert_events, (RowsRefusedError,))
+        crashpoint("live.after_events")
+        refused = pl.concat([batch.rejects, poison_rejects(poison, self._what)])
+        verdicts = _verdicts(judged, refused)
+        if verdicts.height:
+            self._insert("live_rejects", verdicts, f"{token}:rejects:{_fingerprint(verdicts)}")
+        crashpoint("live.after_rejects")
+        return Written(
+            stored=judged.new.height - sum(item.rows.height for item in poison),
+            duplicate=judged.duplicates.height,
+            quarantined=refused.height,
+            seen_again=judged.seen_again.height,
+            seconds={"lookup": looked_up - started, "insert": time.perf_counter() - looked_up},
+            watermarks=watermarks(batch.events),
+        )
+
+    def _insert_events(self, rows: pl.DataFrame, token: str) -> None:
+        self._insert("events", rows.drop(_NOT_LIVE), token)
+
+    def _known(self, events: pl.DataFrame) -> pl.DataFrame:
+        """Fetch under which positions these ids are stored."""
+        if events.is_empty():
+            return pl.DataFrame(schema=KNOWN_SCHEMA)
+        digits = "".join(event_keys(events))  # of ids that `decode` has proven to be UUIDs
+        workspaces = events["workspace"].unique().to_list()
+        query = _KNOWN.replace("$digits", digits).replace("$count", str(events.height))
+        table = self._call(
+            lambda client: client.query_arrow(
+                query, parameters={"workspaces": workspaces}, settings={"max_query_size": len(query) + 100_000}
+            )
+        )
+        return pl.DataFrame(pl.from_arrow(table)).cast(dict(KNOWN_SCHEMA))  # type: ignore[arg-type]  # narrow key type in stubs
+
+    def _insert(self, table: str, rows: pl.DataFrame, token: str) -> None:
+        self._call(lambda client: insert_frame(client, table, rows, token=token))
+
+    def _call(self, action: Callable[[Any], Any]) -> Any:
+        try:
+            if self._client is None:
+                self._client = open_clickhouse(self._url)
+            return action(self._client)
+        except ClickHouseError as error:
+            message = " ".join(str(error).split())[:500]
+            code = _CODE.search(message)
+            if code and int(code[1]) in _VALUE_CODES:
+                raise RowsRefusedError(message) from error
+            raise LiveUnavailableError(message) from error
+        except OSError as error:
+            raise LiveUnavailableError(str(error)) from error
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+
+
+def _verdicts(judged: Judged, refused: pl.DataFrame) -> pl.DataFrame:
+    """Return `live_rejects` rows of everything in the batch that is not in `events`."""
+    columns = ("verdict", "reason", "workspace", "network", "event_id", "receipt_id", "received_at", *POSITION)
+    duplicates = judged.duplicates.with_columns(verdict=pl.lit("duplicate"), reason=pl.lit("duplicate"))
+    quarantined = refused.with_columns(verdict=pl.lit("quarantined"), event_id=pl.lit(""))
+    return pl.concat([duplicates.select(columns), quarantined.select(columns)]).sort(POSITION)
+
+
+def _fingerprint(verdicts: pl.DataFrame) -> str:
+    """Name these positions and verdicts: the same ones repeat the insert's token, others do not."""
+    rows = verdicts.select(*POSITION, "verdict").hash_rows(seed=0).to_numpy().tobytes()
+    return hashlib.sha256(rows).hexdigest()[:16]

@@ -1,0 +1,84 @@
+"""Group `raw`: every event and every refused row into the raw store.
+
+Belongs here: what is written in which order. Does not belong here: the store's protocol (`resources.raw_store`).
+The raw store decides by primary key and position, so writing a batch again changes nothing and nothing is announced.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import polars as pl
+
+from resources.crashpoints import crashpoint
+from resources.raw_store.base import RawStore, RawStoreError, RawStoreUnavailableError
+from streaming.worker.decode import DecodedBatch, watermarks
+from streaming.worker.isolate import Poison, StoreRefusesError, write_isolating
+from streaming.worker.refused import poison_rejects
+from streaming.worker.retry import until_done
+from streaming.worker.writing import Written
+
+
+class RefusedError(Exception):
+    """The store blames the rows: a RawStoreError that is not about being available."""
+
+
+class RawWriter:
+    """Waits while the store is down; sets aside single rows that it refuses."""
+
+    announces = False
+
+    def __init__(self, store: RawStore, stop: threading.Event, on_state: Callable[[str], None] | None = None) -> None:
+        self._store = store
+        self._stop = stop
+        self._on_state = on_state
+        self._ready = False
+
+    def write(self, batch: DecodedBatch, token: str, *, recovering: bool) -> Written:
+        return until_done(
+            lambda: self._write(batch, token),
+            transient=(RawStoreUnavailableError, StoreRefusesError),
+            stop=self._stop,
+            what=f"raw store {self._store.url}",
+            on_state=self._on_state,
+        )
+
+    def _write(self, batch: DecodedBatch, token: str) -> Written:
+        if not self._ready:
+            self._store.ensure_schema()
+            self._ready = True
+        started = time.perf_counter()
+        stored = duplicate = quarantined = 0
+
+        def put(events: pl.DataFrame, _token: str) -> None:
+            nonlocal stored, duplicate, quarantined
+            try:
+                counts = self._store.put_events(events)
+            except RawStoreUnavailableError:
+                raise
+            except RawStoreError as error:
+                raise RefusedError(str(error)) from error
+            stored += counts.stored
+            duplicate += counts.duplicate
+            quarantined += counts.quarantined
+
+        poison: list[Poison] = []
+        if batch.events.height:
+            poison = write_isolating(batch.events, token, put, (RefusedError,))
+        crashpoint("raw.after_events")
+        rejects = pl.concat([batch.rejects, poison_rejects(poison, f"raw store {self._store.url}")])
+        if rejects.height:
+            self._store.put_quarantine(rejects)
+        crashpoint("raw.after_quarantine")
+        return Written(
+            stored,
+            duplicate,
+            quarantined + rejects.height,
+            seconds={"write": time.perf_counter() - started},
+            watermarks=watermarks(batch.events),
+        )
+
+    def close(self) -> None:
+        self._store.close()

@@ -1,0 +1,65 @@
+"""What the runner asks of a writer, and the thread in which a writer works.
+
+Belongs here: the interface of the two groups' writers. Does not belong here: the writers (`live`, `raw`).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import Protocol
+
+from resources.event_log.base import TopicPartition
+from streaming.worker.decode import DecodedBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Verdicts of one batch. `stored + duplicate + quarantined + seen_again` is its number of messages."""
+
+    stored: int
+    duplicate: int
+    quarantined: int
+    seen_again: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    watermarks: dict[TopicPartition, int] = field(default_factory=dict)  # largest event_time per partition, ms
+
+
+class Writer(Protocol):
+    """Writes whole batches. Repeating a batch with the same token changes nothing."""
+
+    announces: bool  # whether batches must be announced before they are written
+
+    def write(self, batch: DecodedBatch, token: str, *, recovering: bool) -> Written:
+        """Return when durable. Waits as long as the store is down; raises StoppedError when told to stop meanwhile."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class WriterThread:
+    """Runs one write at a time beside the polling thread. A daemon: a hanging store cannot keep the process alive."""
+
+    def __init__(self, name: str) -> None:
+        self._tasks: SimpleQueue[tuple[Future[Written], Callable[[], Written]] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
+
+    def submit(self, task: Callable[[], Written]) -> Future[Written]:
+        future: Future[Written] = Future()
+        self._tasks.put((future, task))
+        return future
+
+    def close(self) -> None:
+        self._tasks.put(None)
+
+    def _work(self) -> None:
+        while (item := self._tasks.get()) is not None:
+            future, task = item
+            try:
+                future.set_result(task())
+            except BaseException as error:
+                future.set_exception(error)
