@@ -23,7 +23,7 @@ from resources.raw_store.base import (
 def open_raw_store(url: str) -> RawStore:
     """Return the raw store at `url`; nothing is connected before the first call.
 
-    `sqlite:///relative.db`, `sqlite:////absolute.db`.
+    `sqlite:///relative.db`, `sqlite:////absolute.db`, or `mongodb://host[:port]/database` (also `mongodb+srv://`).
     Raises RawStoreError for any other URL.
     """
     scheme = urlsplit(url).scheme
@@ -31,7 +31,11 @@ def open_raw_store(url: str) -> RawStore:
         from resources.raw_store.sqlite import SqliteRawStore
 
         return SqliteRawStore(url)
-    raise RawStoreError(f"no raw store for URL scheme {scheme!r}: use sqlite:///path")
+    if scheme in {"mongodb", "mongodb+srv"}:
+        from resources.raw_store.mongodb import MongoRawStore
+
+        return MongoRawStore(url)
+    raise RawStoreError(f"no raw store for URL scheme {scheme!r}: use sqlite:///path or mongodb://host/database")
 
 
 __all__ = [

@@ -55,6 +55,16 @@ def conform(frame: pl.DataFrame, schema: dict[str, pl.DataType], what: str) -> p
     return frame.sort(POSITION, maintain_order=True)
 
 
+def refuse_two_at_one_position(events: pl.DataFrame) -> None:
+    """Raise RawStoreError when one position of a sorted frame comes with two different events."""
+    identity = pl.struct("workspace", "event_id")
+    clash = events.with_columns(pl.col("workspace", "event_id").shift().name.prefix("held_")).filter(
+        (pl.struct(POSITION) == pl.struct(POSITION).shift()) & (identity != identity.shift())
+    )
+    for row in clash.select(*POSITION, "held_workspace", "held_event_id", "workspace", "event_id").iter_rows():
+        raise position_taken("batch", row[:3], row[3:5], row[5:])
+
+
 def plain_rows(frame: pl.DataFrame) -> list[tuple[Any, ...]]:
     """Rows of text, bytes and integers: times in ms since the epoch, lists as JSON text."""
     columns = [_plain(series) for series in frame.with_columns(_TIMES.to_physical())]

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from resources.raw_store import PositionRange, RawStore, RawStoreError, VerdictCounts, open_raw_store
+from resources.raw_store import PositionRange, QuarantineFilter, RawStore, RawStoreError, VerdictCounts, open_raw_store
 
 TOPIC = "content-events"
 
@@ -71,6 +71,18 @@ def test_properties_are_never_reshaped(store: RawStore, make_events: Any, proper
     found = store.get_event("acme", "a")
     assert found is not None
     assert found["properties"] == properties
+
+
+def test_rows_of_ten_megabytes_are_kept_whole(store: RawStore, make_events: Any, make_rejects: Any) -> None:
+    long = "é\x00" * 3_500_000
+    properties = '{"text":"' + "x" * 10_000_000 + '"}'
+    events = make_events(["a", "b"], raw=[long, "short"], properties=properties, actor="y" * 2_000_000)
+    assert store.put_events(events) == VerdictCounts(2, 0, 0)
+    assert store.put_events(events) == VerdictCounts(2, 0, 0)
+    assert_frame_equal(_all(store, PositionRange(TOPIC, 0, 0, 2)), events)
+    store.put_quarantine(make_rejects(1, payload=b"\xff" * 20_000_000, detail="z" * 2_000_000))
+    rejected = store.quarantine(QuarantineFilter()).row(0, named=True)
+    assert (len(rejected["payload"]), len(rejected["detail"])) == (20_000_000, 2_000_000)
 
 
 def test_times_at_the_ends_of_the_calendar_survive(store: RawStore, make_events: Any) -> None:
@@ -176,14 +188,14 @@ def test_verdicts_are_counted_by_range_and_partition(store: RawStore, make_event
 
 def test_every_planted_hole_is_found_and_nothing_else(store: RawStore, make_events: Any, make_rejects: Any) -> None:
     random.seed(7)
-    planted = sorted(random.sample(range(100, 40_000), 7))
-    batch = make_events([f"id-{n % 39_000}" for n in range(40_000)])
+    planted = sorted(random.sample(range(100, 20_000), 7))
+    batch = make_events([f"id-{n % 19_000}" for n in range(20_000)])
     batch = batch.filter(~pl.col("log_offset").is_in([*planted, 50, 51]))
     store.put_events(batch)
     store.put_quarantine(make_rejects(2, start=50, topic=TOPIC))
-    assert store.missing_offsets(PositionRange(TOPIC, 0, 0, 40_000)) == planted
-    assert store.missing_offsets(PositionRange(TOPIC, 0, 0, 40_000), limit=3) == planted[:3]
-    assert store.missing_offsets(PositionRange(TOPIC, 0, 39_999, 40_003)) == [40_000, 40_001, 40_002]
+    assert store.missing_offsets(PositionRange(TOPIC, 0, 0, 20_000)) == planted
+    assert store.missing_offsets(PositionRange(TOPIC, 0, 0, 20_000), limit=3) == planted[:3]
+    assert store.missing_offsets(PositionRange(TOPIC, 0, 19_999, 20_003)) == [20_000, 20_001, 20_002]
     assert store.missing_offsets(PositionRange(TOPIC, 0, 5, 5)) == []
 
 
