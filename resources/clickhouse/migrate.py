@@ -1,0 +1,78 @@
+"""Bring a ClickHouse database to this release's shape: base tables, live views, reader views.
+
+Belongs here: what exists and in which order it is made. Does not belong here: rows. Running it again changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from urllib.parse import urlsplit
+
+from clickhouse_connect.driver.client import Client
+
+from resources.clickhouse.client import open_clickhouse, wait_until_ready
+from resources.clickhouse.sql import render, schema_statements
+
+SCHEMA_VERSION = 1
+
+# dataset → (table of builds, SQL of the bucket its seals are kept by)
+PUBLISHED = {
+    "connector_slices": ("connector_slices_builds", "toStartOfHour(event_time)"),
+    "engagement_hourly": ("engagement_hourly_builds", "bucket"),
+    "engagement_daily": ("engagement_daily_builds", "bucket"),
+}
+
+
+class SchemaVersionError(Exception):
+    """The database was made by a newer release; nothing was changed."""
+
+
+def statements(*, replicated: bool = False) -> list[str]:
+    """Every statement of the schema, each idempotent, in an order in which they can run."""
+    minute = render("engagement_rollup", source="events", bucket="toStartOfMinute(event_time)")
+    hour = render("engagement_merge", source="live_engagement_minute", bucket="toStartOfHour(bucket)")
+    live = [
+        f"CREATE MATERIALIZED VIEW IF NOT EXISTS live_engagement_minute_mv TO live_engagement_minute AS {minute}",
+        f"CREATE MATERIALIZED VIEW IF NOT EXISTS live_engagement_hour_mv TO live_engagement_hour AS {hour}",
+    ]
+    readers = [
+        f"CREATE OR REPLACE VIEW {dataset} AS {render('published_rows', dataset=dataset, table=table, bucket=bucket)}"
+        for dataset, (table, bucket) in PUBLISHED.items()
+    ]
+    return [*schema_statements(replicated=replicated), *live, *readers]
+
+
+def migrate(url: str) -> list[str]:
+    """Create the database of the URL when missing and run all statements; returns the names of tables and views.
+
+    Raises SchemaVersionError when a newer release made the database.
+    """
+    database = urlsplit(url).path.strip("/") or "default"
+    if not re.fullmatch(r"\w+", database):
+        raise ValueError(f"database name {database!r} is not made of letters, digits and underscores")
+    server = wait_until_ready(url)
+    server.command(f"CREATE DATABASE IF NOT EXISTS {database}")
+    server.close()
+    client = open_clickhouse(url)
+    try:
+        return migrate_client(client)
+    finally:
+        client.close()
+
+
+def migrate_client(client: Client) -> list[str]:
+    """As `migrate`, in the client's own database."""
+    client.command("CREATE TABLE IF NOT EXISTS schema_version (version UInt32, applied_at DateTime DEFAULT now())"
+                   " ENGINE = MergeTree ORDER BY version")  # fmt: skip
+    found = int(client.query("SELECT max(version) FROM schema_version").result_rows[0][0])
+    if found > SCHEMA_VERSION:
+        raise SchemaVersionError(
+            f"database {client.database} has schema version {found}, this release knows {SCHEMA_VERSION}: "
+            "install the release that made it, or name another database"
+        )
+    for statement in statements(replicated=bool(os.environ.get("TALLY_CLICKHOUSE_CLUSTER"))):
+        client.command(statement)
+    if found < SCHEMA_VERSION:
+        client.insert("schema_version", [[SCHEMA_VERSION]], column_names=["version"])
+    return [str(row[0]) for row in client.query("SHOW TABLES").result_rows]
