@@ -5,6 +5,7 @@ Belongs here: loading them. Does not belong here: opening stores.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,7 +13,14 @@ if TYPE_CHECKING:
 
 
 def load_settings() -> Settings:
-    """Read the settings; a wrong one raises pydantic's ValidationError, which `errors.explain` names."""
+    """Read the settings; a wrong one raises pydantic's ValidationError, which `errors.explain` names.
+
+    Libraries' warnings are silenced: what went wrong is said once, by the error. Processes set up their own logging.
+    """
+    import logging
+
     from orchestration.settings import Settings as Loaded
 
+    if os.environ.get("TALLY_DEBUG") != "1":
+        logging.getLogger().addHandler(logging.NullHandler())
     return Loaded()

@@ -38,7 +38,19 @@ class Failure:
 
 _DOWN = ExitCode.UNAVAILABLE
 # Base classes of the rooms' errors; every one of them promises a message that names the value and the place.
-_STORE_NAMES = frozenset({"EventLogError", "RawStoreError", "ArchiveError", "ClickHouseError", "CacheError"})
+_STORE_NAMES = frozenset(
+    {
+        "EventLogError",
+        "RawStoreError",
+        "ArchiveError",
+        "ClickHouseError",
+        "ClickHouseUnavailableError",
+        "SchemaVersionError",
+        "RedisError",
+        "TransportError",
+        "HTTPStatusError",
+    }
+)
 _USAGE_NAMES = frozenset({"MappingError", "SourceError", "QueryError", "CatalogueError"})
 _START_HINT = "is the stack running? `tally status` shows it, `tally up` starts it"
 

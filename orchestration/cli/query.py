@@ -61,6 +61,7 @@ def query(
     from datetime import UTC, datetime
 
     from resources.clickhouse import open_clickhouse
+    from serving.plan import check
     from serving.query import MetricQuery, answer
 
     settings = load_settings()
@@ -82,6 +83,7 @@ def query(
         limit=limit,
         order=order,  # type: ignore[arg-type]  # likewise
     )
+    check(question)  # before the store is asked: a wrong name is a wrong name, whether the store answers or not
     given = answer(open_clickhouse(settings.clickhouse_url), question)
     if json:
         import orjson
