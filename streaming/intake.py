@@ -51,7 +51,8 @@ class Verdict(NamedTuple):
 class Submission:
     """Rows of one sender: JSON rows as bytes, or a table of text cells. `source` is "request" or a file's name.
 
-    `first_row` is the number (from 1) of the first row at its source.
+    `first_row` is the number (from 1) of the first row at its source; `row_numbers` gives each row's number where they
+    are not consecutive. `misshapen` are rows that could not even be cut into cells.
     """
 
     rows: Sequence[bytes] | pl.DataFrame
@@ -61,11 +62,20 @@ class Submission:
     receipt_id: str
     source: str = "request"
     first_row: int = 1
+    row_numbers: Sequence[int] | None = None
+    misshapen: Sequence[Reject] = ()
     sent_at: datetime | None = None
 
     @property
     def size(self) -> int:
-        return self.rows.height if isinstance(self.rows, pl.DataFrame) else len(self.rows)
+        rows = self.rows.height if isinstance(self.rows, pl.DataFrame) else len(self.rows)
+        return rows + len(self.misshapen)
+
+    def numbers(self) -> list[int]:
+        """The number at its source of each row, those of `misshapen` last."""
+        read = self.size - len(self.misshapen)
+        numbers = self.row_numbers or range(self.first_row, self.first_row + read)
+        return [*numbers, *(reject.row for reject in self.misshapen)]
 
 
 @dataclass(slots=True)
@@ -156,36 +166,43 @@ def _groups(submissions: Sequence[Submission]) -> Iterable[list[int]]:
 
 
 class _Group:
-    """Submissions that are mapped in one call. `owners[i]` and `items[i]`: whose row i is, and which of that one's."""
+    """Submissions that are mapped in one call. `owners[i]` and `numbers[i]`: whose row i is, and its number there."""
 
     def __init__(self, numbers: list[int], submissions: Sequence[Submission]) -> None:
         self.first = submissions[numbers[0]]
         self.rows: Sequence[bytes] | pl.DataFrame = self.first.rows
         if len(numbers) > 1:
             self.rows = [row for number in numbers for row in cast(Sequence[bytes], submissions[number].rows)]
-        self.numbers = numbers
+        self.members = numbers
         self.owners = [number for number in numbers for _ in range(submissions[number].size)]
-        self.items = [item for number in numbers for item in range(submissions[number].size)]
+        self.numbers = [row_number for number in numbers for row_number in submissions[number].numbers()]
         self._receipts = pl.Series([submission.receipt_id for submission in submissions], dtype=pl.String)
 
     def prepare(self, prepared: Prepared) -> None:
+        # Within a group of requests rows are counted through, and each gets its own number back afterwards.
+        is_shared = len(self.members) > 1
         context = Context(
             workspace=self.first.workspace,
             received_at=self.first.received_at,
             receipt_id=self.first.receipt_id,
             source=self.first.source,
             first_row=self.first.first_row,
+            row_numbers=self.first.row_numbers,
             sent_at=self.first.sent_at,
         )
         mapped = self.first.mapping.apply(self.rows, context)
         valid = mapped.valid.with_columns(pl.Series("row", mapped.valid_positions, dtype=pl.Int64))
-        refused = [_row_of(place) - self.first.first_row for place in mapped.rejected["place"]]
-        rejected = mapped.rejected.with_columns(pl.Series("row", refused, dtype=pl.Int64))
+        index_of = {
+            number: row for row, number in enumerate(range(1, len(self.owners) + 1) if is_shared else self.numbers)
+        }
         valid, too_large = self._split_too_large(valid)
-        rejected = pl.concat([rejected, too_large]).sort("row")
-        if len(self.numbers) > 1:
+        misshapen = self._reject_frame(self.first.misshapen)
+        rejected = pl.concat([mapped.rejected, too_large, misshapen])
+        rows = [index_of[_number_of(place)] for place in rejected["place"]]
+        rejected = rejected.with_columns(pl.Series("row", rows, dtype=pl.Int64)).sort("row")
+        if is_shared:
             valid = valid.with_columns(self._receipt_of(valid["row"]))
-            places = [place_of("request", self.items[row] + 1) for row in rejected["row"]]
+            places = [place_of("request", self.numbers[row]) for row in rejected["row"]]
             rejected = rejected.with_columns(
                 self._receipt_of(rejected["row"]), pl.Series("place", places, dtype=pl.String)
             )
@@ -193,7 +210,7 @@ class _Group:
         self._account(valid, rejected, prepared.admissions)
         for name in ("unknown_fields", "type_changes"):
             # Counted for the whole group: drift is a matter of the network, not of one request.
-            getattr(prepared.admissions[self.numbers[0]], name).update(getattr(mapped, name))
+            getattr(prepared.admissions[self.members[0]], name).update(getattr(mapped, name))
 
     def _receipt_of(self, rows: pl.Series) -> pl.Series:
         return self._receipts.gather([self.owners[row] for row in rows]).alias("receipt_id")
@@ -207,26 +224,24 @@ class _Group:
             value = next(iter(wire.encode(suspect).values()))[1][0]
             if len(value) + _KEY_BYTES > DEFAULT_MAX_MESSAGE_BYTES:
                 large.add(suspect["row"][0])
-        rows = valid.filter(pl.col("row").is_in(list(large))).unique("row", keep="first", maintain_order=True)
-        rejects = [
-            Reject(
-                row=number + self.first.first_row,
-                reason="row_too_large",
-                detail=f"The row's message would pass the event log's limit of {DEFAULT_MAX_MESSAGE_BYTES:,} bytes.",
-                field="",
-                payload=raw.encode(),
-            )
-            for number, raw in rows.select("row", "raw").iter_rows()
-        ]
-        frame = reject_frame(
+        if not large:
+            return valid, self._reject_frame([])
+        detail = f"The row's message would pass the event log's limit of {DEFAULT_MAX_MESSAGE_BYTES:,} bytes."
+        is_large = pl.col("row").is_in(list(large))
+        rows = valid.filter(is_large).unique("row", keep="first", maintain_order=True).select("row", "raw")
+        numbers = range(1, len(self.owners) + 1) if len(self.members) > 1 else self.numbers
+        rejects = [Reject(numbers[row], "row_too_large", detail, "", raw.encode()) for row, raw in rows.iter_rows()]
+        return valid.filter(~is_large), self._reject_frame(rejects)
+
+    def _reject_frame(self, rejects: Sequence[Reject]) -> pl.DataFrame:
+        return reject_frame(
             rejects,
             source=self.first.source,
             workspace=self.first.workspace,
             network=self.first.mapping.name,
             received_at=self.first.received_at,
             receipt_id=self.first.receipt_id,
-        ).with_columns(rows["row"])
-        return (valid.filter(~pl.col("row").is_in(list(large))) if large else valid), frame
+        )
 
     def _encode(self, valid: pl.DataFrame, rejected: pl.DataFrame, prepared: Prepared) -> None:
         by_topic: dict[str, list[int]] = {}
@@ -239,7 +254,7 @@ class _Group:
             prepared.add(QUARANTINE, keys, values, [self.owners[row] for row in rejected["row"]])
 
     def _account(self, valid: pl.DataFrame, rejected: pl.DataFrame, admissions: list[Admission]) -> None:
-        ids: dict[int, set[str]] = {number: set() for number in self.numbers}
+        ids: dict[int, set[str]] = {number: set() for number in self.members}
         last_row = -1
         for row, event_id in valid.select("row", "event_id").iter_rows():
             admission, seen = admissions[self.owners[row]], ids[self.owners[row]]
@@ -253,18 +268,18 @@ class _Group:
             admission.duplicates += is_duplicate
             if is_duplicate:
                 detail = "An earlier row of this submission has the same event id."
-                admission.verdicts.append(Verdict(self.items[row], event_id, "duplicate", "", detail))
+                admission.verdicts.append(Verdict(self.numbers[row] - 1, event_id, "duplicate", "", detail))
             else:
-                admission.verdicts.append(Verdict(self.items[row], event_id, "accepted"))
+                admission.verdicts.append(Verdict(self.numbers[row] - 1, event_id, "accepted"))
         for row, reason, detail in rejected.select("row", "reason", "detail").iter_rows():
             admission = admissions[self.owners[row]]
             admission.quarantined[reason] += 1
-            admission.verdicts.append(Verdict(self.items[row], "", "quarantined", reason, detail))
-        for number in self.numbers:
+            admission.verdicts.append(Verdict(self.numbers[row] - 1, "", "quarantined", reason, detail))
+        for number in self.members:
             admissions[number].verdicts.sort(key=lambda verdict: verdict.row)
 
 
-def _row_of(place: str) -> int:
+def _number_of(place: str) -> int:
     parsed = parse_place(place)
     if parsed is None:
         raise RuntimeError(f"a reject's place {place!r} does not name its row")

@@ -17,7 +17,7 @@ from typing import Any
 import polars as pl
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from resources.clickhouse import insert_frame, open_clickhouse
+from resources.clickhouse import ClickHouseUnavailableError, insert_frame, open_clickhouse, query_frame
 from resources.crashpoints import crashpoint
 from streaming.worker.decode import DecodedBatch, watermarks
 from streaming.worker.isolate import Poison, StoreRefusesError, write_isolating
@@ -32,7 +32,7 @@ _NOT_LIVE = ("raw",)  # columns of the envelope that ClickHouse `events` does no
 
 # Codes of ClickHouse errors that are about a value: only these may send rows to quarantine. Whatever else goes wrong
 # (no table, no memory, too many parts, no rights) is waited for, because no row is to blame.
-_VALUE_CODES = frozenset({6, 26, 27, 33, 38, 41, 50, 53, 69, 70, 72, 117, 128, 131, 190, 321, 349, 376, 407, 441})
+_VALUE_CODES = frozenset({6, 26, 27, 33, 38, 41, 50, 53, 69, 70, 72, 117, 128, 131, 190, 321, 349, 376, 407, 441, 469})
 _CODE = re.compile(r"\bcode:?\s*(\d+)", re.IGNORECASE)
 
 # The digits stand in the query's text, not in a parameter: 32 per id are too many for a URL.
@@ -107,12 +107,9 @@ class LiveWriter:
         digits = "".join(event_keys(events))  # of ids that `decode` has proven to be UUIDs
         workspaces = events["workspace"].unique().to_list()
         query = _KNOWN.replace("$digits", digits).replace("$count", str(events.height))
-        table = self._call(
-            lambda client: client.query_arrow(
-                query, parameters={"workspaces": workspaces}, settings={"max_query_size": len(query) + 100_000}
-            )
-        )
-        return pl.DataFrame(pl.from_arrow(table)).cast(dict(KNOWN_SCHEMA))  # type: ignore[arg-type]  # narrow key type in stubs
+        settings = {"max_query_size": len(query) + 100_000}
+        known = self._call(lambda client: query_frame(client, query, {"workspaces": workspaces}, settings))
+        return pl.DataFrame(known).select(pl.col(name).cast(dtype) for name, dtype in KNOWN_SCHEMA.items())
 
     def _insert(self, table: str, rows: pl.DataFrame, token: str) -> None:
         self._call(lambda client: insert_frame(client, table, rows, token=token))
@@ -128,7 +125,7 @@ class LiveWriter:
             if code and int(code[1]) in _VALUE_CODES:
                 raise RowsRefusedError(message) from error
             raise LiveUnavailableError(message) from error
-        except OSError as error:
+        except (ClickHouseUnavailableError, OSError) as error:
             raise LiveUnavailableError(str(error)) from error
 
     def close(self) -> None:
