@@ -63,7 +63,15 @@ def _choice(name: str, values: Mapping[str, str]) -> list[str]:
 
 def render_overview_properties(metrics: Mapping[str, Metric]) -> str:
     """Return dbt's column docs of the mart that has one column per metric."""
-    lines = [f"# {_WRITTEN}", "version: 2", "models:", "  - name: engagement_overview_daily", "    columns:"]
+    lines = [
+        f"# {_WRITTEN}",
+        "version: 2",
+        "models:",
+        "  - name: engagement_overview_daily",
+        "    description: One row per sealed day, workspace and network, one column per metric of the catalogue.",
+        "    data_tests: [{unique_combination: {arguments: {columns: [day, workspace, network]}}}]",
+        "    columns:",
+    ]
     for metric in metrics.values():
         text = f"{metric.title}, version {metric.version}: {metric.formula} ({metric.unit}; {metric.null_rule})."
         lines += [f"      - name: {metric.id}", f"        description: {json.dumps(f'{text} {metric.description}')}"]

@@ -17,8 +17,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, get_args
 
 from contracts.metric_catalogue import Metric, Ratio, catalogue
+from resources.clickhouse.sql import render
 from serving.errors import QueryError, UnknownNameError
-from serving.render import render
 from serving.timeline import GRAINS, Grain, Resolution, bucket_sql, days_are_utc, grid_steps, resolution, to_utc, zone
 
 Order = Literal["bucket", "value", "-value"]
@@ -111,7 +111,7 @@ class Plan:
         return f"toTimeZone({bucket_sql(self.grain, 'event_time')}, 'UTC')"
 
     def sql(self) -> str:
-        return render("metric_query.sql", plan=self, metric=self.metric.id)
+        return render("metric_query", metric=self.metric.id, plan=self)
 
 
 def find_metric(name: str) -> Metric:

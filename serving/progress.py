@@ -1,6 +1,6 @@
 """How far the data reaches: the watermark, the newest change, and the extent of all events.
 
-Belongs here: asking the store for these. Does not belong here: the SQL (`dbt_project/macros/progress.sql`) and what a
+Belongs here: asking the store for these. Does not belong here: the SQL (dbt_project/macros/progress.sql) and what a
 query makes of it (`serving.query`).
 """
 
@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from clickhouse_connect.driver.client import Client
-
-from serving.render import render
+from resources.clickhouse import Client
+from resources.clickhouse.sql import render
 
 ALLOWED_LATENESS = timedelta(minutes=2)
 """A bucket is complete when the watermark is this far past its end."""
@@ -42,7 +41,7 @@ def read_progress(client: Client, now: datetime, as_of: datetime | None) -> Prog
         "now": _micros(as_of or now),
         "idle_ms": int(IDLE_AFTER / timedelta(milliseconds=1)),
     }
-    sql = render("progress_query.sql", as_of=as_of is not None)
+    sql = render("progress", as_of=as_of is not None)
     events, seals, watermark, first, last, received, sealed = client.query(sql, parameters=parameters).result_rows[0]
     digest = hashlib.sha256(f"{events}/{seals}/{received}/{sealed}".encode()).hexdigest()[:16]
     changed = max((each for each in (_at(received), _at(sealed)) if each is not None), default=None)

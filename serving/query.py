@@ -9,12 +9,11 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import orjson
 import polars as pl
-from clickhouse_connect.driver.client import Client
 
+from resources.clickhouse import Client, query_frame
 from serving.errors import QueryError, UnknownNameError
 from serving.plan import DIMENSIONS, MetricQuery, Plan, check, make_plan
 from serving.progress import ALLOWED_LATENESS, Progress, read_progress
@@ -80,8 +79,7 @@ def answer(client: Client, query: MetricQuery, now: datetime | None = None) -> M
     progress = read_progress(client, clock, query.as_of)
     plan = make_plan(query, _bounds(progress, clock))
     sql = plan.sql()
-    parameters = dict(plan.parameters)
-    values = _frame(client.query_arrow(sql, parameters=parameters, use_strings=True))
+    values = query_frame(client, sql, plan.parameters)
     grid = _grid(client, plan)
     frame, complete_through = _mark(plan, values, grid, progress)
     return MetricAnswer(
@@ -103,13 +101,6 @@ def _bounds(progress: Progress, clock: datetime) -> tuple[datetime, datetime]:
     if last is None:
         return start, start
     return start, last.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
-
-
-def _frame(table: Any) -> pl.DataFrame:
-    frame = pl.from_arrow(table)
-    if not isinstance(frame, pl.DataFrame):
-        raise TypeError(f"the store answered with a {type(frame).__name__}, not a table")
-    return frame
 
 
 def _grid(client: Client, plan: Plan) -> pl.DataFrame:

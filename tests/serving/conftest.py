@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader
 
 from contracts.envelope import STORED_SCHEMA
 from contracts.event_types import TOPIC_OF_TYPE
-from serving.render import MACROS
+from resources.clickhouse.sql import MACROS
 
 Insert = Callable[[pl.DataFrame], None]
 

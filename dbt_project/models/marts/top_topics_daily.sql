@@ -1,0 +1,3 @@
+{{ config(materialized='incremental', incremental_strategy='insert_overwrite', partition_by='toYYYYMM(day)',
+          order_by='(workspace, network, day, place)') }}
+{{ top_members_daily('topic', 'engagements') }}

@@ -1,0 +1,1 @@
+{{ published_days(seals=source('tally', 'seals')) }}
