@@ -87,6 +87,7 @@ def check(
 
 
 def _show(loaded: Mapping, mapped: MappedBatch, reasons: dict[str, int], show: int) -> None:
+
     console = out()
     valid, rejected = mapped.valid, mapped.rejected
     verdict = (
