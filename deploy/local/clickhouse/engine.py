@@ -1,0 +1,260 @@
+"""The engine under the HTTP interface: connections, settings, statements, inserts, kill.
+
+Belongs here: everything that calls chdb. Does not belong here: HTTP. All functions block; the server calls them in
+threads.
+
+A connection costs 0.1 ms and keeps its own settings and temporary tables, so every request gets a fresh one and nothing
+leaks from one request to the next; a session keeps its connection.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from xml.sax.saxutils import escape
+
+from deploy.local.clickhouse.errors import QueryError, from_engine, refuse
+from deploy.local.clickhouse.statement import Statement
+
+log = logging.getLogger(__name__)
+
+MARKER: Final = "chdb_client_name"
+"""The engine gives every query an id of its own; the client's id rides in this setting, where KILL QUERY can see it."""
+
+_DEFAULTS: Final[dict[str, str]] = {
+    "implicit_select": "0",  # chdb takes `1 + 1` for a query; a server answers with a syntax error
+    "allow_introspection_functions": "0",
+    "max_partitions_per_insert_block": "0",  # a backfill may touch every month at once
+}
+_SETTING_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*\Z")
+
+
+class EngineStartError(RuntimeError):
+    """The folder cannot be opened; the message is one line for a person."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What a statement did; `X-ClickHouse-Summary` is made of it."""
+
+    read_rows: int = 0
+    read_bytes: int = 0
+    written_rows: int = 0
+    written_bytes: int = 0
+    result_rows: int = 0
+    result_bytes: int = 0
+    elapsed_ns: int = 0
+
+
+class Engine:
+    """One open folder. Raises `EngineStartError` where it cannot be opened."""
+
+    def __init__(self, path: Path, *, max_memory: int) -> None:
+        self._path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            config = path / "engine.xml"
+            config.write_text(_configuration(max_memory), encoding="utf-8")
+        except OSError as error:
+            raise EngineStartError(f"cannot write to {path}: {error.strerror}") from error
+        self._connect = _import_connect()
+        try:
+            self._keeper = self._connect(f"{path}?config-file={config}")  # keeps the folder open between requests
+            row = self._keeper.query("SELECT version(), timezone(), hostName()", "TSV").bytes().decode().split()
+        except Exception as error:
+            raise EngineStartError(_why_not_opened(path, str(error))) from error
+        self.version, self.timezone, self.host_name = row
+        self.running: dict[str, float] = {}
+
+    def connect(self) -> Connection:
+        return Connection(self._connect(str(self._path)))
+
+    def kill(self, query_id: str) -> None:
+        """Ask the engine to stop a query of ours; returns at once, and quietly where it has ended."""
+        connection = self.connect()
+        try:
+            connection.run(f"KILL QUERY WHERE Settings['{MARKER}'] = {quote(query_id)} ASYNC".encode())
+        except QueryError as error:
+            log.debug("kill %s: %s", query_id, error.text)
+        finally:
+            connection.close()
+
+    def close(self) -> None:
+        self._keeper.close()
+
+
+class Connection:
+    """One chdb connection; one statement at a time."""
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+
+    def configure(
+        self, settings: Mapping[str, str], *, query_id: str, database: str = "", read_only: bool = False
+    ) -> None:
+        """Apply what holds for the next statement, in one `SET`."""
+        wanted = {MARKER: query_id, **settings}
+        if database:
+            wanted["database"] = database
+        if read_only:
+            wanted["readonly"] = "2"
+        self._set(wanted)
+
+    def defaults(self) -> None:
+        """Make a fresh connection behave as a server's."""
+        self._set(_DEFAULTS)
+
+    def parameters(self, values: Mapping[str, str]) -> None:
+        """Query parameters for statements that the engine takes no parameters for (streamed inserts)."""
+        self._set({f"param_{name}": value for name, value in values.items()})
+
+    def _set(self, values: Mapping[str, str]) -> None:
+        for name in values:
+            if not _SETTING_NAME.match(name):
+                raise refuse("UNKNOWN_SETTING", f"Unknown setting {quote(name)}")
+        if values:
+            self.run(("SET " + ", ".join(f"{name} = {quote(value)}" for name, value in values.items())).encode())
+
+    def run(
+        self, sql: bytes, fmt: str = "TabSeparated", params: Mapping[str, str] | None = None
+    ) -> tuple[bytes, Statistics]:
+        """Run any statement that answers with little; the answer is in `fmt`."""
+        started = time.perf_counter_ns()
+        try:
+            result = self._raw._conn.query(sql, fmt, params=dict(params or {}))
+            body = result.bytes()
+        except Exception as error:
+            raise from_engine(error) from None
+        return body, _statistics(result, len(body), started)
+
+    def pour(self, statement: Statement, fmt: str, descriptor: int, params: Mapping[str, str]) -> Statistics:
+        """Run a read and let the engine write its output into a pipe, however long it is."""
+        started = time.perf_counter_ns()
+        try:
+            result = self._raw._conn.query(
+                statement.into_file(f"/dev/fd/{descriptor}", fmt), "Null", params=dict(params)
+            )
+        except Exception as error:
+            raise from_engine(error) from None
+        finally:
+            os.close(descriptor)
+        return _statistics(result, 0, started)
+
+    def begin_insert(self, statement: Statement) -> Insert:
+        try:
+            return Insert(self._raw.send_insert(statement.encoded(), statement.format))
+        except Exception as error:
+            raise from_engine(error) from None
+
+    def read_settings(self, names: list[str]) -> dict[str, str | None]:
+        """Current values; None where a setting has its default."""
+        sql = "SELECT name, value, changed FROM system.settings WHERE name IN (" + ", ".join(map(quote, names)) + ")"
+        body, _ = self.run(sql.encode(), "JSONCompactEachRow")
+        found: dict[str, str | None] = dict.fromkeys(names)
+        for line in body.decode().splitlines():
+            name, value, changed = json.loads(line)
+            found[name] = value if changed else None
+        return found
+
+    def restore(self, values: Mapping[str, str | None]) -> None:
+        terms = ", ".join(f"{name} = {'DEFAULT' if value is None else quote(value)}" for name, value in values.items())
+        self.run(f"SET {terms}".encode())
+
+    def close(self) -> None:
+        self._raw.close()
+
+
+class Insert:
+    """An open streaming INSERT: `append` bytes of its format, then `finish` or `cancel`."""
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+        self._started = time.perf_counter_ns()
+
+    def append(self, data: bytes) -> None:
+        try:
+            self._raw.append(data)
+        except Exception as error:
+            raise from_engine(error) from None
+
+    def finish(self) -> Statistics:
+        try:
+            done = self._raw.finish()
+        except Exception as error:
+            raise from_engine(error) from None
+        rows, size = int(done.rows_written), int(done.bytes_written)
+        return Statistics(
+            read_rows=rows,
+            read_bytes=size,
+            written_rows=rows,
+            written_bytes=size,
+            result_rows=rows,
+            result_bytes=size,
+            elapsed_ns=time.perf_counter_ns() - self._started,
+        )
+
+    def cancel(self) -> None:
+        try:
+            self._raw.cancel()
+        except Exception as error:  # the insert is over either way
+            log.debug("cancel of an insert: %s", error)
+
+
+def quote(text: str) -> str:
+    """A SQL string literal."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _statistics(result: Any, size: int, started: int) -> Statistics:
+    return Statistics(
+        read_rows=int(result.storage_rows_read()),
+        read_bytes=int(result.storage_bytes_read()),
+        written_rows=int(result.rows_written()),
+        written_bytes=int(result.bytes_written()),
+        result_rows=int(result.rows_read()),
+        result_bytes=size or int(result.bytes_read()),
+        elapsed_ns=time.perf_counter_ns() - started,
+    )
+
+
+def _import_connect() -> Any:
+    """chdb's `connect`. It imports pyarrow and pandas where it finds them: 60 MB that this process never uses."""
+    for name in ("pyarrow", "pandas"):
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # None is how Python marks "not importable"
+    from chdb import _chdb
+    from chdb.state.sqlitelike import connect
+
+    module: Any = _chdb  # its stub leaves this function out
+    module.set_signal_handlers_enabled(False)  # SIGTERM is the HTTP server's: it drains first
+    return connect
+
+
+def _why_not_opened(path: Path, text: str) -> str:
+    return f"cannot open {path}: {' '.join(text.split())}"
+
+
+def _configuration(max_memory: int) -> str:
+    """Server-level settings. Pools and caches are sized for a laptop that runs the whole stack beside the engine."""
+    values = {
+        "max_server_memory_usage": max_memory,
+        "mark_cache_size": 64 << 20,
+        "index_mark_cache_size": 16 << 20,
+        "uncompressed_cache_size": 0,
+        "background_pool_size": 2,
+        "background_merges_mutations_concurrency_ratio": 1,
+        "background_schedule_pool_size": 4,
+        "background_common_pool_size": 2,
+        "background_fetches_pool_size": 1,
+        "background_move_pool_size": 1,
+        "timezone": "UTC",
+    }
+    lines = "".join(f"  <{name}>{escape(str(value))}</{name}>\n" for name, value in values.items())
+    return f"<clickhouse>\n{lines}</clickhouse>\n"
