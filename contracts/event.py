@@ -19,6 +19,7 @@ from contracts.envelope import EARLIEST_EVENT_TIME
 from contracts.event_types import EVENT_TYPES
 from contracts.rejects import shorten
 from contracts.times import LATEST_EVENT_TIME, MAX_CLOCK_OFFSET_MS, parse_epoch, parse_iso8601
+from contracts.upgrade import READABLE_VERSIONS
 
 MAX_TEXT_CHARS = 1024
 """Longest actor, object or campaign."""
@@ -27,7 +28,7 @@ NETWORK_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 
 
 def _known_type(value: Any) -> Any:
-    if isinstance(value, str) and value not in EVENT_TYPES:
+    if isinstance(value, str | int | float) and str(value) not in EVENT_TYPES:
         raise PydanticCustomError("unknown_type", "not in the vocabulary")
     return value
 
@@ -46,14 +47,19 @@ def _time(value: Any) -> Any:
     if not EARLIEST_EVENT_TIME <= moment < LATEST_EVENT_TIME:
         raise PydanticCustomError(
             "time_out_of_range",
-            "read as {moment}, expected {earliest} or later and before {latest}",
+            "read as {moment}, expected {earliest} or later and before {latest}{hint}",
             {
                 "moment": moment.isoformat(timespec="milliseconds"),
                 "earliest": EARLIEST_EVENT_TIME.date().isoformat(),
                 "latest": LATEST_EVENT_TIME.date().isoformat(),
+                "hint": "; numbers are milliseconds, not seconds" if _looks_like_seconds(value) else "",
             },
         )
     return moment
+
+
+def _looks_like_seconds(value: Any) -> bool:
+    return isinstance(value, int) and EARLIEST_EVENT_TIME.timestamp() <= value < LATEST_EVENT_TIME.timestamp()
 
 
 def _uuid(value: Any) -> Any:
@@ -63,6 +69,14 @@ def _uuid(value: Any) -> Any:
         return UUID(value)
     except ValueError as error:
         raise PydanticCustomError("invalid_id", "expected a UUID, version 7 recommended") from error
+
+
+def _version(value: Any) -> Any:
+    number = int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+    if isinstance(number, int) and not isinstance(number, bool) and number not in READABLE_VERSIONS:
+        readable = " and ".join(map(str, READABLE_VERSIONS))
+        raise PydanticCustomError("unsupported_schema_version", "this release reads {readable}", {"readable": readable})
+    return number
 
 
 Text = Annotated[str, Field(max_length=MAX_TEXT_CHARS)]
@@ -88,7 +102,7 @@ class _Contract(BaseModel):
 class Event(_Contract):
     """An event as an SDK sends it, schema version 2."""
 
-    schema_version: Literal[2] = 2
+    schema_version: Annotated[Literal[2], BeforeValidator(_version)] = 2
     workspace: str | None = Field(None, description="If given, the workspace of the write key.")
     event_id: EventId = Field(description="Made once by the sender; the event's identity. UUIDv7 recommended.")
     type: TypeName
@@ -108,7 +122,7 @@ class Event(_Contract):
 class EventV1(_Contract):
     """An event as an SDK sent it in schema version 1: `user`, `ts` and `name` for actor, occurred_at and type."""
 
-    schema_version: Literal[1]
+    schema_version: Annotated[Literal[1], BeforeValidator(_version)]
     workspace: str | None = None
     event_id: EventId
     name: TypeName
@@ -130,9 +144,15 @@ _REASON_OF_ERROR = {
     "greater_than_equal": "invalid_value",
     "less_than_equal": "invalid_value",
     "finite_number": "invalid_value",
-    "literal_error": "unsupported_schema_version",
 }
-_OWN_REASONS = {"unknown_type", "invalid_time", "time_out_of_range", "invalid_id", "wrong_type"}
+_OWN_REASONS = {
+    "unsupported_schema_version",
+    "unknown_type",
+    "invalid_time",
+    "time_out_of_range",
+    "invalid_id",
+    "wrong_type",
+}
 
 
 def explain(candidate: Mapping[str, Any], model: type[Event] | type[EventV1] = Event) -> tuple[str, str, str] | None:

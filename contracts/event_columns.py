@@ -17,6 +17,7 @@ from contracts.hashtags import extract_hashtags, fold_topics
 from contracts.identity import SEPARATOR, canonical_uuid, derive_ids
 from contracts.mapping_model import FILE_PART, ROW_PART, Condition, EventSpec, MappingSpec, Source, Time
 from contracts.properties import property_column
+from contracts.reading import file_identity
 from contracts.source_rows import SourceRows
 from contracts.times import batch_offset_ms, parse_epoch, parse_formats, parse_iso8601, three_times
 from contracts.upgrade import upgrade_columns
@@ -42,7 +43,7 @@ def build_events(
         receipt_id=pl.lit(context.receipt_id),
         raw=source.raw,
         given_workspace=text[spec.workspace] if spec.workspace else pl.lit(None, dtype=pl.String),
-        given_version=text["schema_version"] if spec.schema_version else pl.lit(SCHEMA_VERSION, dtype=pl.Int64),
+        given_version=text["given_version"] if spec.schema_version else pl.lit(SCHEMA_VERSION, dtype=pl.Int64),
         schema_version=pl.lit(SCHEMA_VERSION, dtype=pl.UInt16),
         offset_ms=_offset_ms(spec, text, context),
     )
@@ -89,12 +90,13 @@ def _one_event(spec: MappingSpec, event: EventSpec, rows: _Rows, source: SourceR
 
 
 def _with_version(spec: MappingSpec, text: pl.DataFrame) -> pl.DataFrame:
-    """Read rows of the schema version before as this one; `schema_version` becomes an integer, -1 if it is none."""
+    """Read rows of the version before as this one; `given_version` is the row's own version, -1 if it is no integer."""
     if spec.schema_version is None:
         return text
     given = pl.col(spec.schema_version)
     number = pl.when(given.is_null()).then(SCHEMA_VERSION).otherwise(given.cast(pl.Int64, strict=False).fill_null(-1))
-    return upgrade_columns(text.with_columns(schema_version=number.cast(pl.Int64)))
+    versioned = text.with_columns(number.cast(pl.Int64).alias("schema_version"))
+    return upgrade_columns(versioned.with_columns(pl.col("schema_version").alias("given_version")))
 
 
 def _text(source: Source, text: pl.DataFrame) -> pl.Series:
@@ -156,7 +158,7 @@ def _event_id(spec: MappingSpec, event: EventSpec, rows: _Rows, source: SourceRo
     parts = [pl.lit(spec.name), *([pl.lit(event.name)] if len(spec.events) > 1 else [])]
     for name in spec.identity.columns:
         if name == FILE_PART:
-            parts.append(pl.lit(context.source.replace("\\", "/").rsplit("/", 1)[-1]))
+            parts.append(pl.lit(file_identity(context.source)))
         elif name == ROW_PART:
             numbers = [context.row_number(source.positions[index]) for index in rows.shared["row"]]
             parts.append(pl.lit(pl.Series(numbers, dtype=pl.String, strict=False)))

@@ -10,7 +10,6 @@ surrogate pair as NUL and skips empty rows, so a batch that may hold such a row 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -124,8 +123,8 @@ def _read_isolating(rows: list[bytes], schema: Mapping[str, pl.DataType]) -> pl.
     if frame is not None:
         return frame
     if len(rows) == 1:
-        # A number beyond 128 bits or beyond a double: its digits are kept as text.
-        value = json.loads(rows[0], parse_int=_int_or_text, parse_float=_float_or_text)
+        # A number beyond 128 bits: its digits are kept as text.
+        value = json.loads(rows[0], parse_int=_int_or_text)
         frame = _read([orjson.dumps(value)], schema)
         return frame if frame is not None else pl.DataFrame({name: [None] for name in schema}, schema=schema)
     half = len(rows) // 2
@@ -134,8 +133,3 @@ def _read_isolating(rows: list[bytes], schema: Mapping[str, pl.DataType]) -> pl.
 
 def _int_or_text(digits: str) -> int | str:
     return int(digits) if len(digits) <= 18 else digits
-
-
-def _float_or_text(digits: str) -> float | str:
-    number = float(digits)
-    return number if math.isfinite(number) else digits

@@ -18,6 +18,7 @@ _MAGIC: tuple[tuple[bytes, Compression], ...] = (
     (b"BZh", "bzip2"),
     (b"\xfd7zXZ\x00", "xz"),
 )
+_SUFFIXES = {"gz", "gzip", "zst", "zstd", "lz4", "bz2", "xz"}
 _BOM = b"\xef\xbb\xbf"
 _ROWS = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -29,6 +30,13 @@ class BodyError(ValueError):
 def compression_of(head: bytes) -> Compression:
     """Return how data is compressed, by its first (six or more) bytes and not by a file's name."""
     return next((name for magic, name in _MAGIC if head.startswith(magic)), "none")
+
+
+def file_identity(source: str) -> str:
+    """Return the base name that identifies a file: a compressed copy of it is the same file."""
+    name = source.replace("\\", "/").rsplit("/", 1)[-1]
+    stem, dot, suffix = name.rpartition(".")
+    return stem if dot and stem and suffix.lower() in _SUFFIXES else name
 
 
 def split_lines(buffer: bytes) -> list[bytes]:
