@@ -79,8 +79,13 @@ def _plain(series: pl.Series) -> list[Any]:
 
 def frame_of(rows: Sequence[Sequence[Any]], schema: dict[str, pl.DataType]) -> pl.DataFrame:
     """The inverse of `plain_rows`."""
-    plain = {name: _plain_dtype(dtype) for name, dtype in schema.items()}
-    frame = pl.DataFrame(rows, schema=plain, orient="row")
+    columns = zip(*rows, strict=True) if rows else [()] * len(schema)
+    frame = pl.DataFrame(
+        [
+            pl.Series(name, column, dtype=_plain_dtype(dtype))
+            for (name, dtype), column in zip(schema.items(), columns, strict=True)
+        ]
+    )
     return frame.with_columns(
         *(pl.col(name).cast(dtype) for name, dtype in schema.items() if dtype == UTC_MS),
         *(pl.col(name).str.json_decode(dtype) for name, dtype in schema.items() if isinstance(dtype, pl.List)),

