@@ -145,6 +145,9 @@ def _shape(frame: pl.DataFrame, plan: Plan, query: MetricQuery) -> pl.DataFrame:
         pl.from_epoch(pl.col(column), "s").cast(pl.Datetime("us", "UTC")).dt.convert_time_zone(query.tz).alias(name)
         for column, name in (("bucket_start", "bucket"), ("bucket_stop", "bucket_end"))
     )
+    if plan.grain == "total":  # its edges are the question's own, which may lie inside a second
+        edges = {"bucket": plan.start, "bucket_end": plan.end}
+        frame = frame.with_columns(pl.lit(at).cast(frame.schema[name]).alias(name) for name, at in edges.items())
     columns = ["bucket", "bucket_end", *plan.by, "value"]
     if plan.is_ratio:
         columns += ["numerator", "denominator"]

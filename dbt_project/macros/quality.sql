@@ -107,8 +107,8 @@ FROM
 GROUP BY log_topic, log_partition, chunk
 {% endmacro %}
 
-{# Offsets of `[from, to)` of one partition that have no verdict, or more than one, with the number they have. #}
-{% macro unbalanced_offsets(condition, from, to, events='events', rejects='live_rejects') %}
+{# Offsets of `[start, end)` of one partition that have no verdict, or more than one, with the number they have. #}
+{% macro unbalanced_offsets(condition, start, end, events='events', rejects='live_rejects') %}
 SELECT log_offset, sum(n) AS verdicts
 FROM
 (
@@ -116,7 +116,7 @@ FROM
     UNION ALL
     SELECT log_offset, count() AS n FROM {{ rejects }} FINAL WHERE {{ condition }} GROUP BY log_offset
     UNION ALL
-    SELECT toInt64(number) AS log_offset, 0 AS n FROM numbers(toUInt64({{ from }}), toUInt64({{ to }} - {{ from }}))
+    SELECT toInt64(number) AS log_offset, 0 AS n FROM numbers(toUInt64({{ start }}), toUInt64({{ end }} - {{ start }}))
 )
 GROUP BY log_offset
 HAVING verdicts != 1

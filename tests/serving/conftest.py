@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from zoneinfo import ZoneInfo
@@ -16,9 +16,9 @@ from jinja2 import Environment, FileSystemLoader
 
 from contracts.envelope import STORED_SCHEMA
 from contracts.event_types import TOPIC_OF_TYPE
+from resources.clickhouse import insert_frame, open_clickhouse
+from resources.clickhouse.migrate import migrate
 from resources.clickhouse.sql import MACROS
-
-Insert = Callable[[pl.DataFrame], None]
 
 TYPES = (
     "post.created",
@@ -73,24 +73,23 @@ def make_events(
 
 
 def insert_events(client: Client, events: pl.DataFrame) -> None:
-    columns = [name for name in STORED_SCHEMA if name != "raw"]
-    client.insert("events", [list(row) for row in events.select(columns).iter_rows()], column_names=columns)
+    insert_frame(client, "events", events.drop("raw"))
 
 
 _SLICE = (
     "workspace, event_id, type, network, actor, object, campaign, topics, properties, event_time, received_at, "
     "log_topic, log_partition, log_offset"
 )
-_BUILDS = """
+_BUILD = """
 {% from 'engagement.sql' import engagement_rollup %}
-{% set edge = "fromUnixTimestamp64Milli({at:Int64}, 'UTC')" %}
 {% set rows %}
 (SELECT * FROM events
- WHERE network = {network:String} AND event_time >= {{ edge }} AND event_time < {{ edge }} + {{ span }})
+ WHERE (toStartOf{{ span }}(event_time), network) IN (SELECT toDateTime(b, 'UTC'), n FROM
+    (SELECT arrayJoin({buckets:Array(Int64)}) AS b, arrayJoin({networks:Array(String)}) AS n)))
 {% endset %}
-INSERT INTO {{ dataset }}_builds
-{% if bucket %}SELECT toUUID({build:String}), * FROM ({{ engagement_rollup(rows, bucket) }})
-{% else %}SELECT toUUID({build:String}), {{ columns }} FROM {{ rows }}{% endif %}
+INSERT INTO {{ dataset }}_builds SELECT toUUID({build:String}), *
+FROM ({% if columns %}SELECT {{ columns }} FROM {{ rows }}{% else %}
+{{ engagement_rollup(rows, 'toStartOf' ~ span ~ '(event_time)') }}{% endif %})
 """
 
 
@@ -98,21 +97,31 @@ def seal(
     client: Client, buckets: Iterable[datetime], networks: Iterable[str], at: datetime, daily: bool = False
 ) -> None:
     """Publish these hours (or days) of these networks as they stand in the live events, as the sealed path does."""
-    span = "toIntervalDay(1)" if daily else "toIntervalHour(1)"
-    datasets = {"engagement_daily": "toStartOfDay(event_time)"}
-    if not daily:
-        datasets = {"connector_slices": "", "engagement_hourly": "toStartOfHour(event_time)"}
-    template = Environment(loader=FileSystemLoader(MACROS)).from_string(_BUILDS)  # noqa: S701 - SQL, not HTML
+    datasets = ("engagement_daily",) if daily else ("connector_slices", "engagement_hourly")
+    template = Environment(loader=FileSystemLoader(MACROS)).from_string(_BUILD)  # noqa: S701 - SQL, not HTML
+    pairs, build = list(product(buckets, networks)), uuid.uuid4()
+    parameters = {
+        "buckets": [int(start.timestamp()) for start, _ in pairs],
+        "networks": sorted({network for _, network in pairs}),
+        "build": str(build),
+    }
     seals = []
-    for start, network in product(buckets, networks):
-        build = uuid.uuid4()
-        parameters = {"at": int(start.timestamp() * 1000), "network": network, "build": str(build)}
-        for dataset, bucket in datasets.items():
-            sql = template.render(dataset=dataset, bucket=bucket, span=span, columns=_SLICE)
-            client.command(sql, parameters=parameters)
-            seals.append((dataset, start, network, build, 0, 0, 0, "test", "run", at))
-    columns = ["dataset", "bucket", "network", "build_id", "rows", "events", "checksum", "cause", "run_id", "sealed_at"]
-    client.insert("seals", seals, column_names=columns)
+    for dataset in datasets:
+        slices, span = dataset == "connector_slices", "Day" if daily else "Hour"
+        columns = _SLICE if slices else ""
+        client.command(template.render(dataset=dataset, span=span, columns=columns), parameters=parameters)
+        held = client.query(
+            f"SELECT {'toStartOfHour(event_time)' if slices else 'bucket'} AS at, network, "
+            f"{'count()' if slices else 'sum(events)'} FROM {dataset}_builds WHERE build_id = {{build:String}} "
+            f"{'' if slices else 'AND dimension = {all:String}'} GROUP BY at, network",
+            parameters={**parameters, "all": "all"},
+        ).result_rows
+        counts = {(bucket.replace(tzinfo=UTC), network): count for bucket, network, count in held}
+        for start, network in pairs:
+            count = counts.get((start, network), 0)
+            seals.append((dataset, start, network, build, count, count, 0, "test", "run", at))
+    names = ["dataset", "bucket", "network", "build_id", "rows", "events", "checksum", "cause", "run_id", "sealed_at"]
+    client.insert("seals", seals, column_names=names)
 
 
 def bucket_of(moment: datetime, grain: str, tz: str, start: datetime) -> datetime:
@@ -174,6 +183,27 @@ def expected(
     return {row[:-1]: row[-1] for row in found.select(*keys, "value").iter_rows()}
 
 
-@pytest.fixture
-def insert(clickhouse: Client) -> Insert:
-    return lambda events: insert_events(clickhouse, events)
+@pytest.fixture(scope="module")
+def store(clickhouse_server: str) -> Iterator[Client]:
+    """A client in a fresh, migrated database that the tests of a module share."""
+    name = f"serving_{uuid.uuid4().hex[:12]}"
+    migrate(f"{clickhouse_server}/{name}")
+    with open_clickhouse(f"{clickhouse_server}/{name}") as client:
+        yield client
+        client.command(f"DROP DATABASE {name}")
+
+
+class Reference:
+    """What the tests of this folder share: events, plain answers, and sealing."""
+
+    counted = COUNTED
+    ratios = RATIOS
+    make_events = staticmethod(make_events)
+    insert_events = staticmethod(insert_events)
+    seal = staticmethod(seal)
+    expected = staticmethod(expected)
+
+
+@pytest.fixture(scope="session")
+def reference() -> Reference:
+    return Reference()
