@@ -263,10 +263,11 @@ class ObjectArchive:
         ]
         for path in orphans:
             self._objects.delete(path)
+            crashpoint("archive.object_deleted")
         return len(orphans)
 
     def ping(self) -> None:
-        self._objects.listing(f"{manifest.ROOT}/ingest_date=0000-00-00")
+        self._objects.ping()
 
 
 def _checked(events: pl.DataFrame, ranges: Sequence[PositionRange], place: str) -> pl.DataFrame:

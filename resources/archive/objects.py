@@ -81,6 +81,11 @@ class Objects:
         except FileNotFoundError:
             return
 
+    def ping(self) -> None:
+        if self._folder and not os.access(self._folder, os.W_OK | os.X_OK):
+            raise ArchiveUnavailableError(f"archive {self._folder}: not a folder that can be written to")
+        self.listing("ping")
+
     def where(self, path: str) -> str:
         """The object's full name, for messages and for polars to scan."""
         return str(self._folder / path) if self._folder else f"{self.url.rstrip('/')}/{path}"
@@ -105,7 +110,10 @@ def open_objects(url: str) -> Objects:
     parts = urlsplit(url)
     if parts.scheme == "file" and not parts.netloc and parts.path.strip("/"):
         folder = Path(unquote(parts.path))
-        return Objects(url, LocalStore(folder, mkdir=True), folder)
+        try:
+            return Objects(url, LocalStore(folder, mkdir=True), folder)
+        except OSError as error:
+            raise ArchiveUnavailableError(f"archive {folder}: {error}") from error
     if parts.scheme == "s3" and parts.netloc:
         store = S3Store(
             parts.netloc, prefix=parts.path.strip("/") or None, client_options={"allow_http": _plain_http()}
