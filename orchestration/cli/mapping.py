@@ -12,7 +12,7 @@ import typer
 
 from orchestration.cli.errors import CliError, ExitCode
 from orchestration.cli.output import JsonFlag, bad, good, out, print_json, table, warn
-from orchestration.cli.times import number
+from orchestration.cli.times import iso, number
 
 if TYPE_CHECKING:
     import polars as pl
@@ -88,6 +88,8 @@ def check(
 
 def _show(loaded: Mapping, mapped: MappedBatch, reasons: dict[str, int], show: int) -> None:
 
+    import polars as pl
+
     console = out()
     valid, rejected = mapped.valid, mapped.rejected
     verdict = (
@@ -101,9 +103,9 @@ def _show(loaded: Mapping, mapped: MappedBatch, reasons: dict[str, int], show: i
         console.print(table("", ("column", "value"), cells))
     if valid.height:
         types = valid["type"].value_counts(sort=True).iter_rows()
-        first, last = valid["event_time"].min(), valid["event_time"].max()
+        first, last = valid.select(first=pl.col("event_time").min(), last=pl.col("event_time").max()).row(0)
         console.print("types: " + ", ".join(f"{name} {number(count)}" for name, count in types), markup=False)
-        console.print(f"times: {first} to {last}", markup=False)
+        console.print(f"times: {iso(first)} to {iso(last)}", markup=False)
         doubled = valid.height - valid["event_id"].n_unique()
         if doubled:
             console.print(
