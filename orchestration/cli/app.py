@@ -73,9 +73,9 @@ app = typer.Typer(
 
 
 def _register() -> None:
-    from orchestration.cli import doctor, ingest, mapping, quarantine, query, simulate, stack
+    from orchestration.cli import doctor, ingest, mapping, proof, quarantine, query, simulate, stack
 
-    for module in (stack, doctor, ingest, simulate, mapping, query, quarantine):
+    for module in (stack, doctor, ingest, simulate, mapping, query, proof, quarantine):
         module.register(app)
 
 
