@@ -11,7 +11,7 @@ from datetime import datetime
 from itertools import pairwise
 
 from resources.archive.base import ArchivePart
-from resources.archive.ranges import common, covers, joined
+from resources.archive.ranges import common, covers, joined, without
 from resources.raw_store.base import PositionRange
 
 
@@ -71,3 +71,24 @@ def taken_before(parts: Sequence[ArchivePart]) -> list[tuple[PositionRange, ...]
         taken.append(common(so_far, part.ranges))
         so_far = joined((*so_far, *part.ranges))
     return taken
+
+
+def runs(parts: Sequence[ArchivePart]) -> list[tuple[tuple[PositionRange, ...], list[ArchivePart]]]:
+    """How to read parts in order of position: the rows inside `ranges` of each run's parts, one part after the other.
+
+    Usually one run per partition; a part whose ranges interleave with another's, or overlap it, is in several.
+    """
+    pieces = sorted(
+        (piece, number, bool(skip))
+        for number, (part, skip) in enumerate(zip(parts, taken_before(parts), strict=True))
+        for piece in without(part.ranges, skip)
+    )
+    found: list[tuple[list[PositionRange], list[int], bool]] = []
+    for piece, number, overlaps in pieces:
+        last = found[-1] if found else None
+        if last and last[0][0][:2] == piece[:2] and number not in last[1] and not overlaps and not last[2]:
+            last[0].append(piece)
+            last[1].append(number)
+        else:
+            found.append(([piece], [number], overlaps))
+    return [(joined(ranges), [parts[number] for number in numbers]) for ranges, numbers, _ in found]

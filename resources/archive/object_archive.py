@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
-from operator import itemgetter
 from pathlib import Path
 
 import polars as pl
@@ -117,23 +116,20 @@ class ObjectArchive:
 
     def _load(self, listing: Sequence[Found], prefix: str) -> list[ArchivePart]:
         for _ in range(_RELIST):
+            manifests = [found for found in listing if found.path.endswith(".json")]
+            unknown = [found for found in manifests if self._manifests.get(found.path, ("",))[0] != found.tag]
             with ThreadPoolExecutor(_REQUESTS) as pool:
-                loaded = list(pool.map(self._manifest, (found for found in listing if found.path.endswith(".json"))))
-            parts = [part for part in loaded if part]
-            if len(parts) == len(loaded):
-                return parts
+                fetched = dict(zip((found.path for found in unknown), pool.map(self._fetch, unknown), strict=True))
+            if None not in fetched.values():
+                return [fetched.get(found.path) or self._manifests[found.path][1] for found in manifests]
             # One was replaced and swept since it was listed; the listing may be older than what replaced it.
             listing = self._objects.listing(prefix)
         raise ArchiveError(f"{self._objects.where(prefix)}: manifests vanish faster than they can be listed")
 
-    def _manifest(self, found: Found) -> ArchivePart | None:
-        tag, part = self._manifests.get(found.path, ("", None))
-        if tag == found.tag:
-            return part
+    def _fetch(self, found: Found) -> ArchivePart | None:
         try:
             part = manifest.from_json(self._objects.get(found.path), self._objects.where(found.path))
         except FileNotFoundError:
-            self._manifests.pop(found.path, None)
             return None
         self._manifests[found.path] = (found.tag, part)
         return part
@@ -223,13 +219,8 @@ class ObjectArchive:
 
     def _in_order(self, live: Sequence[ArchivePart]) -> pl.LazyFrame:
         """Rows by position without sorting them: each part is sorted, so its ranges are pieces to be laid in order."""
-        pieces = [
-            (piece, part)
-            for part, skip in zip(live, liveness.taken_before(live), strict=True)
-            for piece in rng.without(part.ranges, skip)
-            if part.rows
-        ]
-        frames = [self._scan([part]).filter(rng.within([piece])) for piece, part in sorted(pieces, key=itemgetter(0))]
+        runs = liveness.runs([part for part in live if part.rows])
+        frames = [self._scan(parts).filter(rng.within(ranges)) for ranges, parts in runs]
         return pl.concat(frames) if frames else pl.LazyFrame(schema=STORED_SCHEMA)
 
     def sweep(self) -> int:

@@ -44,9 +44,12 @@ class Objects:
     def put(self, path: str, data: bytes | Path) -> None:
         """Write the object whole or not at all; durable on return."""
         with self._errors(path):
+            if self._folder:
+                _make_durably((self._folder / path).parent)
             obstore.put(self._store, path, data)
             if self._folder:
-                _sync(self._folder / path, self._folder)
+                _sync(self._folder / path)
+                _sync((self._folder / path).parent)
 
     def get(self, path: str) -> bytes:
         with self._errors(path):
@@ -126,11 +129,17 @@ def _plain_http() -> bool:
     return os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
 
 
-def _sync(file: Path, root: Path) -> None:
-    """Make the file and its names in the folders up to the root survive a loss of power."""
-    for place in (file, *(p for p in file.parents if p == root or root in p.parents)):
-        handle = os.open(place, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+def _make_durably(folder: Path) -> None:
+    """Make the folder and those above it; their names survive a loss of power."""
+    if not folder.exists():
+        _make_durably(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync(folder.parent)
+
+
+def _sync(place: Path) -> None:
+    handle = os.open(place, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

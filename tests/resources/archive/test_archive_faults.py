@@ -90,6 +90,17 @@ def test_compaction_merges_partitions_and_topics_in_order(archive: Archive, make
     assert archive.compact(HOUR) is None
 
 
+def test_compaction_lays_interleaved_parts_in_order(archive: Archive, make_events: Any, span: Any) -> None:
+    """One part fills the hole in the middle of another, as after a repaired gap."""
+    outer = pl.concat([make_events(0, 4), make_events(8, 12)])
+    archive.write_part(HOUR, outer, [span(0, 4), span(8, 12)])
+    archive.write_part(HOUR, make_events(4, 8), [span(4, 8)])
+    part = archive.compact(HOUR)
+    assert part is not None
+    assert part.ranges == (span(0, 12),)
+    assert_frame_equal(archive.read([part]).collect(), make_events(0, 12))
+
+
 def test_replaced_parts_stay_for_readers_and_go_later(archive: Archive, make_events: Any, span: Any) -> None:
     for start in (0, 5):
         archive.write_part(HOUR, make_events(start, start + 5), [span(start, start + 5)])
