@@ -19,7 +19,7 @@ from contracts.mapping_model import Source as TextSource
 from contracts.rejects import REASONS, shorten
 from contracts.source_rows import SourceRows
 from contracts.times import MAX_CLOCK_OFFSET_MS, in_range
-from contracts.upgrade import READABLE_VERSIONS
+from contracts.upgrade import READABLE_VERSIONS, V1_COLUMNS
 
 Misfits = Mapping[int, tuple[str, Any]]
 
@@ -33,8 +33,10 @@ def find_misfits(spec: MappingSpec, source: SourceRows) -> Misfits:
     typed = {name for name, kind in spec.properties.columns.items() if kind != "text"}
     roles = [name for name in spec.role_columns() if name not in typed]
     lists = spec.topics.list if spec.topics else None
+    versions = source.text[spec.schema_version] if spec.schema_version else None
     for row, surprises in source.surprises.items():
-        for name in roles:
+        is_old = versions is not None and versions[row] == str(READABLE_VERSIONS[0])
+        for name in [*roles, *V1_COLUMNS] if is_old else roles:
             value = surprises.get(name)
             if value is not None and (name == lists or isinstance(value, bool | dict | list)):
                 found.setdefault(row, (name, value))
@@ -91,7 +93,7 @@ def explain_row(
 def _expected(spec: MappingSpec, name: str) -> str:
     if name == spec.properties.object:
         return "an object"
-    return "an array of texts" if spec.topics and name == spec.topics.list else "a text"
+    return "an array of texts" if spec.topics and name == spec.topics.list else "a text or a number"
 
 
 def _explain_mapped(spec: MappingSpec, event: Mapping[str, Any]) -> tuple[str, str, str] | None:

@@ -102,11 +102,11 @@ class _Contract(BaseModel):
 class Event(_Contract):
     """An event as an SDK sends it, schema version 2."""
 
-    schema_version: Annotated[Literal[2], BeforeValidator(_version)] = 2
+    schema_version: Annotated[Literal[2] | None, BeforeValidator(_version)] = 2
     workspace: str | None = Field(None, description="If given, the workspace of the write key.")
     event_id: EventId = Field(description="Made once by the sender; the event's identity. UUIDv7 recommended.")
     type: TypeName
-    network: Annotated[str, Field(pattern=NETWORK_PATTERN)] = "app"
+    network: Annotated[str, Field(pattern=NETWORK_PATTERN)] | None = "app"
     actor: Annotated[Text, Field(min_length=1)] = Field(description="Who did it, in the network's own id space.")
     object: Text | None = Field("", description="What it was done to.")
     campaign: Text | None = ""
@@ -126,7 +126,7 @@ class EventV1(_Contract):
     workspace: str | None = None
     event_id: EventId
     name: TypeName
-    network: Annotated[str, Field(pattern=NETWORK_PATTERN)] = "app"
+    network: Annotated[str, Field(pattern=NETWORK_PATTERN)] | None = "app"
     user: Annotated[Text, Field(min_length=1)]
     object: Text | None = ""
     properties: dict[str, Any] | None = Field(default_factory=dict)

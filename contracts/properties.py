@@ -32,7 +32,7 @@ def property_column(spec: MappingSpec, source: SourceRows) -> pl.Series:
 
 
 def _typed_columns(spec: MappingSpec, source: SourceRows) -> pl.Series:
-    """A value that cannot be read as its declared type keeps the type it came with."""
+    """A value that cannot be read as its declared type keeps the type it came with, and is counted as a change."""
     declared = spec.properties.columns
     typed = source.text.select(_cast(name, kind) for name, kind in declared.items())
     encoded = typed.select(pl.struct(pl.all()).struct.json_encode()).to_series().alias("properties")
@@ -41,7 +41,10 @@ def _typed_columns(spec: MappingSpec, source: SourceRows) -> pl.Series:
         text = source.text[name]
         if kind != "text":
             for index in (typed[name].is_null() & text.is_not_null() & (text != "")).arg_true():
-                kept.setdefault(index, {})[name] = source.surprises.get(index, {}).get(name, _as_came(text[index]))
+                surprise = source.surprises.get(index, {})
+                if name not in surprise:  # a fraction for an integer, or a table's cell: JSON types do not tell
+                    source.type_changes[name] += 1
+                kept.setdefault(index, {})[name] = surprise.get(name, _as_came(text[index]))
     for index, values in source.surprises.items():
         nested = {name: value for name, value in values.items() if name in declared and isinstance(value, dict | list)}
         if nested:
