@@ -75,8 +75,6 @@ def render_overview_properties(metrics: Mapping[str, Metric]) -> str:
     for metric in metrics.values():
         text = f"{metric.title}, version {metric.version}: {metric.formula} ({metric.unit}; {metric.null_rule})."
         lines += [f"      - name: {metric.id}", f"        description: {json.dumps(f'{text} {metric.description}')}"]
-        if metric.additivity != "ratio":
-            lines += ["        data_tests: [not_null]"]
     return "\n".join((*lines, ""))
 
 

@@ -25,7 +25,7 @@
 {# The first 100 members of a dimension per day, workspace and network by a metric; ties go to more events, then by name. #}
 {% macro top_members_daily(dimension, metric) %}
 SELECT
-    bucket AS day,
+    toDate(bucket) AS day,
     workspace,
     network,
     row_number() OVER (PARTITION BY bucket, workspace, network ORDER BY {{ metric }} DESC, events_found DESC, member) AS place,

@@ -5,7 +5,7 @@ SELECT day, workspace, network, entry.1 AS metric, entry.2 AS value, entry.3 AS 
 FROM
 (
     SELECT
-        bucket AS day,
+        toDate(bucket) AS day,
         workspace,
         network,
         [
