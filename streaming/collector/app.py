@@ -12,7 +12,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
@@ -24,7 +24,7 @@ from starlette.routing import Route
 from resources.event_log import open_event_log
 from resources.event_log.base import EventLog, EventLogError
 from resources.raw_store import RawStore, RawStoreError, open_raw_store
-from streaming.collector.answers import error, json_answer, receipt_answer, verdict_answer
+from streaming.collector.answers import check_choice, error, json_answer, receipt_answer, verdict_answer
 from streaming.collector.body import RefusedRequestError, decompress
 from streaming.collector.config import CollectorConfig, WriteKey, workspace_of
 from streaming.collector.group_commit import GroupCommit
@@ -109,6 +109,8 @@ class Collector:
         _limit(requests.take(1), "requests", self._config.requests_per_second)
         if self._health.is_reachable and self._health.problem:
             raise RefusedRequestError(429, "lagging", self._health.problem, retry_after=_UNAVAILABLE_RETRY)
+        choice = request.query_params.get("verdicts", "")
+        check_choice(choice)
         mapping = mapping_for(request, self._config.default_mapping)
         sent = sent_at(request)
         body = await self._read(request, held)
@@ -118,7 +120,7 @@ class Collector:
             Submission(rows, mapping, key.workspace, datetime.now(UTC), new_receipt_id(), sent_at=sent)
         )
         self.metrics.observe_admission(admission)
-        return verdict_answer(admission, request.query_params.get("verdicts", ""))
+        return verdict_answer(admission, choice)
 
     def _authorise(self, request: Request) -> WriteKey:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -203,7 +205,7 @@ class Collector:
             return error(501, "no_raw_store", "this collector has no raw store to look receipts up in")
         receipt_id = request.path_params["receipt_id"]
         try:
-            account = await asyncio.to_thread(self._raw_store.receipt, receipt_id)
+            account = await asyncio.to_thread(_look_up, self._raw_store, receipt_id)
         except RawStoreError as problem:
             _log.warning("receipt lookup failed: %s", problem)
             return error(503, "raw_store_unavailable", "the raw store is not available", retry_after=_UNAVAILABLE_RETRY)
@@ -246,6 +248,11 @@ def _limit(wait: float, what: str, rate: float) -> None:
         raise RefusedRequestError(
             429, "rate_limited", f"this write key may send {rate:g} {what} per second", retry_after=math.ceil(wait)
         )
+
+
+def _look_up(raw_store: RawStore, receipt_id: str) -> Mapping[str, object]:
+    raw_store.ensure_schema()  # the collector may be asked before any worker wrote
+    return raw_store.receipt(receipt_id)
 
 
 async def _not_found(request: Request, _problem: Exception) -> Response:
