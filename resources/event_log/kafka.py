@@ -37,6 +37,14 @@ from resources.event_log.partitioner import null_count, partitions_of
 
 _PARTITIONS_KNOWN_FOR = 60.0  # seconds; the number only ever grows, and rarely
 
+# Answers while a partition's leader is being chosen, or while a broker has not heard of a new topic yet.
+_LEADER_MOVES = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.OFFSET_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+)
+
 T = TypeVar("T")
 
 _EARLIEST = _OffsetSpec.earliest()  # type: ignore[no-untyped-call] # the library leaves it untyped
@@ -293,9 +301,17 @@ class KafkaEventLog:
 
     def _offsets(self, topic: str, spec: _OffsetSpec) -> dict[int, int]:
         asked = {ck.TopicPartition(topic, partition): spec for partition in range(self.partitions(topic))}
-        futures = self._admin.list_offsets(asked, request_timeout=self._timeout)
-        doing = f"offsets of {topic!r}"
-        return {place.partition: self._wait(doing, future).offset for place, future in futures.items()}
+        deadline = time.monotonic() + self._timeout
+        while True:
+            futures = self._admin.list_offsets(asked, request_timeout=self._timeout)
+            try:
+                found = {place: self._wait(f"offsets of {topic!r}", future) for place, future in futures.items()}
+            except EventLogError as error:
+                if not any(_is_code(error, code) for code in _LEADER_MOVES) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+            else:
+                return {place.partition: info.offset for place, info in found.items()}
 
     def _wait(self, doing: str, future: Future[T]) -> T:
         try:

@@ -73,7 +73,7 @@ class KafkaConsumer:
             "group.id": group,
             "partition.assignment.strategy": "cooperative-sticky",
             "session.timeout.ms": int(session_timeout * 1000),
-            "heartbeat.interval.ms": max(100, int(session_timeout * 250)),
+            "heartbeat.interval.ms": max(100, min(500, int(session_timeout * 250))),  # also how rebalances are heard of
             "max.poll.interval.ms": max(int(max_poll_interval * 1000), int(session_timeout * 1000)),
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,

@@ -52,6 +52,8 @@ class KafkaReader:
             "auto.offset.reset": "error",
             "enable.partition.eof": True,
             "allow.auto.create.topics": False,
+            # A consumer that is used again waits for the fetch it has under way: that must not take long.
+            "fetch.wait.max.ms": 10,
             "fetch.queue.backoff.ms": 5,
             "queued.max.messages.kbytes": 64 * 1024,
             "message.max.bytes": max_message_bytes + 64 * 1024,
@@ -76,7 +78,9 @@ class KafkaReader:
     def wait(self, positions: Mapping[TopicPartition, int], timeout: float) -> bool:
         """Return True as soon as a message at or after one of the positions can be read."""
         deadline = time.monotonic() + timeout
-        with self._consumer() as consumer:
+        # A fresh consumer whose fetches rest at the broker: silent while nothing comes, woken at once when it does.
+        consumer = self._connect({"fetch.wait.max.ms": 1_000})
+        try:
             consumer.assign([ck.TopicPartition(*place, offset) for place, offset in positions.items()])
             while (left := deadline - time.monotonic()) > 0:
                 message = consumer.poll(left)
@@ -84,7 +88,9 @@ class KafkaReader:
                     return True
                 if message is not None:
                     self._raise_unless_end(message)
-        return False
+            return False
+        finally:
+            consumer.close()
 
     def metadata(self, topic: str | None = None) -> ClusterMetadata:
         """Return the brokers' metadata; asking for an unknown topic does not create it."""
@@ -147,6 +153,13 @@ class KafkaReader:
             raise translated
         # A transient error: librdkafka goes on trying; the caller's own timeout decides.
 
+    def _connect(self, changes: Mapping[str, int]) -> Consumer:
+        self._check_open()
+        try:
+            return Consumer({**self._properties, **changes})
+        except KafkaException as error:
+            raise explain(self._target.url, "configure the reader", error) from error
+
     def _check_open(self) -> None:
         if self._is_closed:
             raise EventLogError(f"{self._target.url}: the log is closed")
@@ -157,10 +170,7 @@ class KafkaReader:
         try:
             consumer = self._idle.get_nowait()
         except queue.Empty:
-            try:
-                consumer = Consumer(self._properties)
-            except KafkaException as error:
-                raise explain(self._target.url, "configure the reader", error) from error
+            consumer = self._connect({})
         try:
             yield consumer
         finally:

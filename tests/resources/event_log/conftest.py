@@ -1,25 +1,26 @@
 """The two logs the contract suite runs on, and child processes that can be stopped and killed.
 
-Kafka is librdkafka's own mock cluster, which speaks Kafka's protocol on a socket; with TALLY_TEST_KAFKA=host:port in the
-environment it is a real broker instead, and nothing is skipped.
+Kafka is librdkafka's own mock cluster, which speaks Kafka's protocol on a socket; with TALLY_TEST_KAFKA=host:port in
+the environment it is a real broker instead, and nothing is skipped.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import itertools
 import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import confluent_kafka
 import pytest
 
-from resources.event_log import EventLog, TopicSpec, open_event_log
+from resources.event_log import Consumer, EventLog, EventLogError, TopicSpec, open_event_log
 
 CHILD = Path(__file__).with_name("child_process.py")
 
@@ -29,6 +30,8 @@ MOCK_LACKS = {
     "append time": "the mock cluster neither stamps messages with its clock nor finds offsets by time",
     "retention": "the mock cluster keeps everything for ever",
     "compaction": "the mock cluster does not compact",
+    "prompt fetches": "the mock cluster answers an empty fetch when its wait is over, not when a message comes",
+    "static members": "the mock cluster takes a second process of a static member for another member",
 }
 
 
@@ -82,6 +85,7 @@ class Place:
         self._make_topic = make_topic
         self._opened: list[EventLog] = []
         self._children: list[subprocess.Popen[str]] = []
+        self._consumers: list[Consumer] = []
 
     @property
     def log(self) -> EventLog:
@@ -92,6 +96,12 @@ class Place:
         log = open_event_log(self.url, session_timeout=self.session_timeout, **options)
         self._opened.append(log)
         return log
+
+    def join(self, group: str, topics: Sequence[str], **options: Any) -> Consumer:
+        """Join a group as another process would."""
+        consumer = self.open().consumer(group, topics, **options)
+        self._consumers.append(consumer)
+        return consumer
 
     def topic(self, partitions: int = 4, **spec: Any) -> str:
         """Make a topic no other test uses."""
@@ -123,6 +133,9 @@ class Place:
         for child in self._children:
             child.kill()
             child.communicate()
+        for consumer in self._consumers:
+            with contextlib.suppress(EventLogError):
+                consumer.close()
         for log in self._opened:
             log.close()
 

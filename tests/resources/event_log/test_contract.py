@@ -1,4 +1,4 @@
-"""What both event logs promise about messages: order, offsets, partitions, replay, time. Groups and faults: beside this."""
+"""What both event logs promise about messages: order, offsets, partitions, replay, time."""
 
 from __future__ import annotations
 
