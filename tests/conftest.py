@@ -7,16 +7,16 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from clickhouse_connect.driver.client import Client
 
+StartClickHouse = Callable[..., tuple[subprocess.Popen[str], str]]
 
-def start_clickhouse(
-    path: Path, *arguments: str, env: dict[str, str] | None = None
-) -> tuple[subprocess.Popen[str], str]:
+
+def _start(path: Path, *arguments: str, env: dict[str, str] | None = None) -> tuple[subprocess.Popen[str], str]:
     """Start the local process on a free port; returns it and its base URL once it answers."""
     command = [sys.executable, "-m", "deploy.local.clickhouse", "--path", str(path), "--port", "0", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **(env or {})})
@@ -28,13 +28,32 @@ def start_clickhouse(
     return process, line.split(" on ")[1].split(",")[0]
 
 
-def stop_clickhouse(process: subprocess.Popen[str]) -> int:
-    """SIGTERM and wait; returns the exit code."""
+def _stop(process: subprocess.Popen[str]) -> None:
     process.send_signal(signal.SIGTERM)
     try:
-        return process.wait(timeout=20)
+        process.wait(timeout=20)
     finally:
         process.kill()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+@pytest.fixture
+def start_clickhouse() -> Iterator[StartClickHouse]:
+    """Start more processes, e.g. to kill them: (folder, *arguments, env=…) → (process, base URL).
+
+    All of them end with the test.
+    """
+    started = []
+
+    def start(path: Path, *arguments: str, env: dict[str, str] | None = None) -> tuple[subprocess.Popen[str], str]:
+        started.append(_start(path, *arguments, env=env))
+        return started[-1]
+
+    yield start
+    for process, _ in started:
+        process.kill()
+        process.wait()
         assert process.stdout is not None
         process.stdout.close()
 
@@ -42,9 +61,9 @@ def stop_clickhouse(process: subprocess.Popen[str]) -> int:
 @pytest.fixture(scope="session")
 def clickhouse_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Base URL (http://127.0.0.1:port) of a running local ClickHouse process."""
-    process, url = start_clickhouse(tmp_path_factory.mktemp("clickhouse") / "data")
+    process, url = _start(tmp_path_factory.mktemp("clickhouse") / "data")
     yield url
-    stop_clickhouse(process)
+    _stop(process)
 
 
 @pytest.fixture

@@ -99,7 +99,6 @@ def _server_config(folder: Path, port: int, host: str) -> str:
   <listen_host>{escape(host)}</listen_host>
   <http_port>{port}</http_port>
   <path>{escape(str(folder))}/</path>
-  <tmp_path>{escape(str(folder))}/tmp/</tmp_path>
   <timezone>UTC</timezone>
   <max_server_memory_usage>{MAX_MEMORY}</max_server_memory_usage>
   <mark_cache_size>{64 << 20}</mark_cache_size>

@@ -10,9 +10,11 @@ import argparse
 import asyncio
 import logging
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
@@ -52,11 +54,17 @@ def main(arguments: list[str] | None = None) -> int:
     )
     where = f"http://{options.host}:{listener.getsockname()[1]}"
     print(f"ClickHouse {engine.version} on {where}, data in {options.path}", flush=True)  # noqa: T201  # what one waits for
+    for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn drains, then raises the signal again
+        signal.signal(number, _leave)
     try:
         asyncio.run(uvicorn.Server(config).serve(sockets=[listener]))
     finally:
         engine.close()
     return 0
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -9,6 +9,7 @@ leaks from one request to the next; a session keeps its connection.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
@@ -29,11 +30,13 @@ log = logging.getLogger(__name__)
 MARKER: Final = "chdb_client_name"
 """The engine gives every query an id of its own; the client's id rides in this setting, where KILL QUERY can see it."""
 
-_DEFAULTS: Final[dict[str, str]] = {
+SERVER_DEFAULTS: Final[dict[str, str]] = {
     "implicit_select": "0",  # chdb takes `1 + 1` for a query; a server answers with a syntax error
     "allow_introspection_functions": "0",
     "max_partitions_per_insert_block": "0",  # a backfill may touch every month at once
 }
+"""What a fresh connection needs to behave as a server's."""
+
 _SETTING_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*\Z")
 
 
@@ -63,27 +66,33 @@ class Engine:
             path.mkdir(parents=True, exist_ok=True)
             config = path / "engine.xml"
             config.write_text(_configuration(max_memory), encoding="utf-8")
+            _check_unlocked(path / "status")
         except OSError as error:
-            raise EngineStartError(f"cannot write to {path}: {error.strerror}") from error
+            raise EngineStartError(f"cannot use the folder {path}: {error.strerror}") from error
         self._connect = _import_connect()
         try:
             self._keeper = self._connect(f"{path}?config-file={config}")  # keeps the folder open between requests
             row = self._keeper.query("SELECT version(), timezone(), hostName()", "TSV").bytes().decode().split()
         except Exception as error:
-            raise EngineStartError(_why_not_opened(path, str(error))) from error
+            raise EngineStartError(f"cannot open the data in {path}: {' '.join(str(error).split())}") from error
         self.version, self.timezone, self.host_name = row
-        self.running: dict[str, float] = {}
 
     def connect(self) -> Connection:
         return Connection(self._connect(str(self._path)))
 
     def kill(self, query_id: str) -> None:
         """Ask the engine to stop a query of ours; returns at once, and quietly where it has ended."""
+        self._kill(f"Settings['{MARKER}'] = {quote(query_id)}")
+
+    def kill_all(self) -> None:
+        self._kill("1")
+
+    def _kill(self, condition: str) -> None:
         connection = self.connect()
         try:
-            connection.run(f"KILL QUERY WHERE Settings['{MARKER}'] = {quote(query_id)} ASYNC".encode())
+            connection.run(f"KILL QUERY WHERE {condition} ASYNC".encode())
         except QueryError as error:
-            log.debug("kill %s: %s", query_id, error.text)
+            log.debug("kill where %s: %s", condition, error.text)
         finally:
             connection.close()
 
@@ -97,26 +106,8 @@ class Connection:
     def __init__(self, raw: Any) -> None:
         self._raw = raw
 
-    def configure(
-        self, settings: Mapping[str, str], *, query_id: str, database: str = "", read_only: bool = False
-    ) -> None:
-        """Apply what holds for the next statement, in one `SET`."""
-        wanted = {MARKER: query_id, **settings}
-        if database:
-            wanted["database"] = database
-        if read_only:
-            wanted["readonly"] = "2"
-        self._set(wanted)
-
-    def defaults(self) -> None:
-        """Make a fresh connection behave as a server's."""
-        self._set(_DEFAULTS)
-
-    def parameters(self, values: Mapping[str, str]) -> None:
-        """Query parameters for statements that the engine takes no parameters for (streamed inserts)."""
-        self._set({f"param_{name}": value for name, value in values.items()})
-
-    def _set(self, values: Mapping[str, str]) -> None:
+    def set(self, values: Mapping[str, str]) -> None:
+        """Change settings of this connection, in one statement."""
         for name in values:
             if not _SETTING_NAME.match(name):
                 raise refuse("UNKNOWN_SETTING", f"Unknown setting {quote(name)}")
@@ -156,12 +147,14 @@ class Connection:
 
     def read_settings(self, names: list[str]) -> dict[str, str | None]:
         """Current values; None where a setting has its default."""
-        sql = "SELECT name, value, changed FROM system.settings WHERE name IN (" + ", ".join(map(quote, names)) + ")"
-        body, _ = self.run(sql.encode(), "JSONCompactEachRow")
+        sql = b"SELECT name, value, changed FROM system.settings WHERE has({names:Array(String)}, name)"
+        body, _ = self.run(sql, "JSONCompactEachRow", {"names": "[" + ", ".join(map(quote, names)) + "]"})
         found: dict[str, str | None] = dict.fromkeys(names)
         for line in body.decode().splitlines():
             name, value, changed = json.loads(line)
             found[name] = value if changed else None
+        if "database" in found:  # USE does not show in the setting
+            found["database"] = self.run(b"SELECT currentDatabase()", "TabSeparatedRaw")[0].decode().rstrip("\n")
         return found
 
     def restore(self, values: Mapping[str, str | None]) -> None:
@@ -237,8 +230,17 @@ def _import_connect() -> Any:
     return connect
 
 
-def _why_not_opened(path: Path, text: str) -> str:
-    return f"cannot open {path}: {' '.join(text.split())}"
+def _check_unlocked(status: Path) -> None:
+    """The engine holds a lock on this file while it runs, and says "Error initializing" where another has it."""
+    if not status.exists():
+        return
+    with status.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = re.search(r"PID: (\d+)", file.read())
+            who = f"process {holder.group(1)}" if holder else "another process"
+            raise EngineStartError(f"the folder {status.parent} is in use by {who}: stop it first") from None
 
 
 def _configuration(max_memory: int) -> str:

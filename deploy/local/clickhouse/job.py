@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from deploy.local.clickhouse.body import Body
-from deploy.local.clickhouse.engine import MARKER, Connection, Engine, Statistics
+from deploy.local.clickhouse.engine import MARKER, SERVER_DEFAULTS, Connection, Engine, Statistics
 from deploy.local.clickhouse.errors import QueryError, refuse
 from deploy.local.clickhouse.gate import Session
 from deploy.local.clickhouse.reply import Pipe, Reply
@@ -83,7 +83,8 @@ class Job:
         connection, before = await call(self._open)
         try:
             if self.request.params:
-                await call(connection.parameters, self.request.params)
+                # A streamed INSERT takes no parameters of its own.
+                await call(connection.set, {f"param_{name}": value for name, value in self.request.params.items()})
             insert = await call(connection.begin_insert, self.statement)
             try:
                 while data or not self.body.ended:
@@ -113,22 +114,22 @@ class Job:
         request, session = self.request, self.session
         connection = session.connection if session else None
         before: dict[str, str | None] = {}
+        wanted = {MARKER: request.query_id, **request.settings}
+        if request.database:
+            wanted["database"] = request.database
         if connection is None:
             connection = self.workers.engine.connect()
-            connection.defaults()
             if session:
+                connection.set(SERVER_DEFAULTS)
                 session.connection = connection
+            else:
+                wanted = {**SERVER_DEFAULTS, **wanted}
         try:
             if session:
-                names = [*request.settings, MARKER, *(["database"] if request.database else [])]
-                before = connection.read_settings(names)
-            connection.configure(
-                request.settings,
-                query_id=request.query_id,
-                database=request.database,
-                # A session cannot leave read-only mode again, so it never enters it.
-                read_only=request.read_only and session is None,
-            )
+                before = connection.read_settings([*wanted])
+            elif request.read_only:  # a session could not leave read-only mode again, so it never enters it
+                wanted["readonly"] = "2"
+            connection.set(wanted)
             for table in request.external:
                 columns = f"CREATE TEMPORARY TABLE {table.name} ({table.structure})"
                 connection.run(columns.encode("utf-8", "surrogateescape"))

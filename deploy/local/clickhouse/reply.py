@@ -26,6 +26,8 @@ BUFFER: Final = 1 << 20
 """A result up to this size travels whole, with its length and its true summary."""
 SPOOL: Final = 16 << 20
 """With wait_end_of_query=1 a result is held back until it is complete: in memory up to here, then in a file."""
+PATIENCE: Final = 300
+"""Seconds that a client may leave a piece of the answer unread before its query is stopped and its slot freed."""
 _PIPE_SIZE: Final = 1 << 20
 
 _CONTENT_TYPES: Final = {
@@ -201,7 +203,8 @@ class Reply:
 
     async def _part(self, data: bytes) -> None:
         if body := self._encode(data):
-            await self._send({"type": "http.response.body", "body": body, "more_body": True})
+            async with asyncio.timeout(PATIENCE):
+                await self._send({"type": "http.response.body", "body": body, "more_body": True})
 
     async def _finish(self, data: bytes) -> None:
         body = b"" if self._head_only else data

@@ -132,7 +132,7 @@ def check_password(request: Request, expected: str) -> None:
     """Raise unless the request carries the password; any user name goes with it. No password set: everybody may."""
     if not expected:
         return
-    given = request.headers.get("x-clickhouse-key") or request.transport.get("password", "")
+    given = _text(request.headers.get("x-clickhouse-key", "")) or request.transport.get("password", "")
     authorization = request.headers.get("authorization", "")
     if authorization.lower().startswith("basic "):
         try:

@@ -64,6 +64,7 @@ class Application:
             if message["type"] == "lifespan.startup":
                 await send({"type": "lifespan.startup.complete"})
             else:
+                self._engine.kill_all()  # what is left after the drain
                 self._workers.close()
                 self._sessions.expire(everything=True)
                 await send({"type": "lifespan.shutdown.complete"})
@@ -93,6 +94,11 @@ class Application:
                 await reply.text(200, "Ok.\n")
                 return
             raise refuse("SYNTAX_ERROR", "Syntax error: the query is empty")
+        if statement.kind == "input":
+            sentence = "INSERT … SELECT … FROM input() is not served by the local process: insert into a table first"
+            raise refuse("NOT_IMPLEMENTED", sentence)
+        if statement.several:
+            raise refuse("SYNTAX_ERROR", "Syntax error (Multi-statements are not allowed)")
         if statement.writes_file:
             raise refuse("INTO_OUTFILE_NOT_ALLOWED", "INTO OUTFILE and FROM INFILE are not allowed over HTTP")
         if request.query_id in self._running:
@@ -121,9 +127,9 @@ class Application:
         head = await body.at_least(HEAD)
         statement = parse(text := prefix + head.decode("latin-1"))
         while statement.kind != "insert" and not body.ended:
+            head += await body.at_least(max(HEAD, len(head)))
             if len(head) > MAX_STATEMENT:
                 raise refuse("QUERY_IS_TOO_LARGE", f"The statement is longer than {MAX_STATEMENT} bytes")
-            head += await body.at_least(max(HEAD, len(head)))
             statement = parse(text := prefix + head.decode("latin-1"))
         data = text[statement.data_at :].encode("latin-1") if statement.data_at is not None else b""
         return statement, data

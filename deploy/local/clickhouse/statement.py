@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, Literal, NamedTuple
 
-Kind = Literal["read", "insert", "kill", "other"]
+Kind = Literal["read", "insert", "input", "kill", "other"]
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+|--[^\n]*|\#[\ !][^\n]*|/\*.*?\*/)
-      | (?P<text>'(?:[^'\\]|\\.|'')*')
-      | (?P<quoted>"(?:[^"\\]|\\.|"")*"|`(?:[^`\\]|\\.|``)*`)
+      | (?P<text>'[^'\\]*(?:(?:\\.|'')[^'\\]*)*')
+      | (?P<quoted>"[^"\\]*(?:(?:\\.|"")[^"\\]*)*"|`[^`\\]*(?:(?:\\.|``)[^`\\]*)*`)
       | (?P<heredoc>\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)
       | (?P<word>[A-Za-z_]\w*)
       | (?P<number>\d\w*)
@@ -48,6 +48,7 @@ class Statement:
     format_at: int | None = None
     data_at: int | None = None
     writes_file: bool = False
+    several: bool = False
 
     def into_file(self, path: str, default_format: str) -> bytes:
         """The same read, its output written to `path` by the engine."""
@@ -92,7 +93,8 @@ def parse(text: str) -> Statement:
     name, at = _trailing_format(rest)
     kind: Kind = "read" if verb in _READING else "kill" if verb == "KILL" else "other"
     writes_file = any(a.value.upper() == "INTO" and b.value.upper() == "OUTFILE" for a, b in pairwise(rest))
-    return Statement(kind, text, name, at, writes_file=writes_file)
+    several = any(token.value == ";" for token in rest)
+    return Statement(kind, text, name, at, writes_file=writes_file, several=several)
 
 
 def _without_semicolon(text: str, rest: list[Token]) -> tuple[str, list[Token]]:
@@ -135,7 +137,19 @@ def _parse_insert(text: str, stream: Iterator[Token]) -> Statement:
         elif word == "FROM":
             return Statement("other", text, writes_file=True)
         elif word in {"SELECT", "WITH"}:
-            break
+            return _insert_from_select(text, stream)
+    return Statement("other", text)
+
+
+def _insert_from_select(text: str, stream: Iterator[Token]) -> Statement:
+    ended = asks_input = False
+    for token in stream:
+        asks_input |= token.kind == "word" and token.value.lower() == "input"
+        if asks_input and token.depth == 0 and token.value.upper() == "FORMAT":
+            return Statement("input", text)
+        if ended and token.value != ";":
+            return Statement("other", text, several=True)
+        ended = token.depth == 0 and token.value == ";"
     return Statement("other", text)
 
 
