@@ -1,56 +1,114 @@
-"""The stores as Dagster resources: a URL in configuration, a plain client in the hand of the asset.
+"""The stores as Dagster resources: each holds a URL and opens the plain client that the rest of the code uses.
 
-Belongs here: one resource per store, `open()` and nothing else. Does not belong here: work with a store (assets).
-A URL may carry a password: resources are configured with `EnvVar` or from settings in the process that runs, and the
-UI shows what `shown` returns, never the URL.
+Belongs here: configuration and descriptions for Dagster's UI. Does not belong here: any behaviour of a store.
+
+Give a URL that carries a password as `EnvVar("TALLY_…_URL")`: Dagster then shows the variable's name only. `open()` gives a
+client of the caller's own, to be closed by it: `with closing(raw_store.open()) as store`. Import nothing from here in long-running processes outside Dagster: they call `open_*` themselves.
 """
 
 from __future__ import annotations
 
-import re
+import os
+from functools import cache
+from typing import TYPE_CHECKING
 
-import dagster as dg
+from dagster import ConfigurableResource
 from pydantic import Field
 
-from resources.archive import Archive, open_archive
-from resources.clickhouse import Client, log_comment, open_clickhouse
-from resources.event_log import EventLog, open_event_log
-from resources.raw_store import RawStore, open_raw_store
+if TYPE_CHECKING:
+    from resources.archive import Archive
+    from resources.cache import Cache
+    from resources.clickhouse import Client
+    from resources.event_log import EventLog
+    from resources.raw_store import RawStore
+
+_BY_VARIABLE = " May carry a password: give it as an environment variable."
 
 
-class _Store(dg.ConfigurableResource[None]):
-    url: str = Field(description="Where the store is")
+class EventLogResource(ConfigurableResource["EventLog"]):
+    """The event log: partitioned, append-only, replayable."""
 
-    @property
-    def shown(self) -> str:
-        """The URL without its password, for messages and metadata."""
-        return re.sub(r"(//[^:/@]*):[^@/]*@", r"\1:***@", self.url)
-
-
-class EventLogResource(_Store):
-    """`kafka://host:port[,host:port]` or `sqlite:///path`."""
+    url: str = Field(
+        repr=False,
+        description="Where events are durable first: `sqlite:///path/event_log.db` or `kafka://host:9092`.",
+        examples=["sqlite:///data/event_log.db", "kafka://broker:9092"],
+    )
 
     def open(self) -> EventLog:
+        """A client of this log. Raises EventLogError for a wrong URL, LogUnavailableError if it is down."""
+        from resources.event_log import open_event_log
+
         return open_event_log(self.url)
 
 
-class RawStoreResource(_Store):
-    """`mongodb://host/database` or `sqlite:///path`."""
+class RawStoreResource(ConfigurableResource["RawStore"]):
+    """The raw store: every event once, every refused row, one verdict per log position."""
+
+    url: str = Field(
+        repr=False,
+        description="Where every event is kept: `sqlite:///path/raw_store.db` or `mongodb://host/database`."
+        + _BY_VARIABLE,
+        examples=["sqlite:///data/raw_store.db", "mongodb://mongo/tally"],
+    )
 
     def open(self) -> RawStore:
+        """A client of this store; it connects when first used. Raises RawStoreError for a wrong URL."""
+        from resources.raw_store import open_raw_store
+
         return open_raw_store(self.url)
 
 
-class ArchiveResource(_Store):
-    """`s3://bucket/prefix` or `file:///path`."""
+class ArchiveResource(ConfigurableResource["Archive"]):
+    """The archive: Parquet parts of the raw events by ingest hour, each with a manifest that proves it."""
+
+    url: str = Field(
+        description="Where Parquet parts go: `file:///folder` or `s3://bucket/prefix` (keys from `AWS_*` variables).",
+        examples=["file:///srv/tally/archive", "s3://tally/archive"],
+    )
 
     def open(self) -> Archive:
-        return open_archive(self.url)
+        """The process's client of this archive: it remembers manifests and holds nothing that needs closing.
+
+        Raises ArchiveError for a wrong URL.
+        """
+        return _archive(self.url, os.getpid())
 
 
-class ClickHouseResource(_Store):
-    """`http[s]://[user[:password]@]host:port/database`."""
+class ClickHouseResource(ConfigurableResource["Client"]):
+    """ClickHouse: live tables, views, sealed aggregates."""
 
-    def open(self, **who: str) -> Client:
-        """A client; `who` (run, asset, partition) stamps every statement's `log_comment`."""
-        return open_clickhouse(self.url, settings=log_comment(**who) if who else None)
+    url: str = Field(
+        repr=False,
+        description="ClickHouse over HTTP: `http://host:8123/database`, a server or the local process." + _BY_VARIABLE,
+        examples=["http://127.0.0.1:8123/tally"],
+    )
+
+    def open(self) -> Client:
+        """A client. Raises ClickHouseUnavailableError when nothing answers, ValueError for a wrong URL."""
+        from resources.clickhouse import open_clickhouse
+
+        return open_clickhouse(self.url)
+
+
+class CacheResource(ConfigurableResource["Cache"]):
+    """The cache: computed answers and boards that may vanish at any time."""
+
+    url: str = Field(
+        repr=False,
+        description="Redis: `redis://host:6379/0`, `rediss://…` or `unix:///path`." + _BY_VARIABLE,
+        examples=["redis://127.0.0.1:6379/0"],
+    )
+
+    def open(self) -> Cache:
+        """A client of this cache; it connects when first used. Raises CacheError for a wrong URL."""
+        from resources.cache import open_cache
+
+        return open_cache(self.url)
+
+
+@cache
+def _archive(url: str, _process: int) -> Archive:
+    """One per process; a forked child gets its own."""
+    from resources.archive import open_archive
+
+    return open_archive(url)

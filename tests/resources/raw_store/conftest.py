@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import polars as pl
 import pytest
@@ -18,12 +18,9 @@ from resources.raw_store import RawStore, open_raw_store
 HOUR = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
 
-class MakeEvents(Protocol):
-    def __call__(self, ids: list[str], start: int = 0, topic: str = ..., partition: int = ..., **extra: Any) -> Any: ...
-
-
-def _store_urls() -> list[str]:
-    return ["sqlite", *(["mongodb"] if os.environ.get("TALLY_TEST_MONGODB_URL") else [])]
+def _store_urls() -> list[Any]:
+    mongodb = pytest.param("mongodb", marks=pytest.mark.servers)
+    return ["sqlite", *([mongodb] if os.environ.get("TALLY_TEST_MONGODB_URL") else [])]
 
 
 @pytest.fixture(params=_store_urls())
@@ -80,7 +77,7 @@ def _events(
 
 
 @pytest.fixture
-def make_events() -> MakeEvents:
+def make_events() -> Any:
     return _events
 
 
