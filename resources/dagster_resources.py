@@ -2,8 +2,9 @@
 
 Belongs here: configuration and descriptions for Dagster's UI. Does not belong here: any behaviour of a store.
 
-Give a URL that carries a password as `EnvVar("TALLY_…_URL")`: Dagster then shows the variable's name only. `open()` gives a
-client of the caller's own, to be closed by it: `with closing(raw_store.open()) as store`. Import nothing from here in long-running processes outside Dagster: they call `open_*` themselves.
+Give a URL that carries a password as `EnvVar("TALLY_…_URL")`: Dagster then shows the variable's name only. `open()`
+gives a client of the caller's own, to be closed by it: `with closing(raw_store.open()) as store`. Long-running
+processes outside Dagster import nothing from here: they call `open_*` themselves.
 """
 
 from __future__ import annotations
