@@ -27,6 +27,7 @@ Rebalanced = Callable[[set[TopicPartition]], None]
 _FENCED = frozenset(
     {
         KafkaError.UNKNOWN_MEMBER_ID,
+        KafkaError.ILLEGAL_GENERATION,
         KafkaError.FENCED_INSTANCE_ID,
         KafkaError.FENCED_MEMBER_EPOCH,
         KafkaError.STALE_MEMBER_EPOCH,
@@ -34,9 +35,6 @@ _FENCED = frozenset(
         KafkaError._ASSIGNMENT_LOST,
     }
 )
-# The group is between two generations. A partition that is still ours stays ours until our own `poll` gives it back, so
-# the same commit is right in the next generation, which librdkafka enters by itself.
-_BETWEEN_GENERATIONS = frozenset({KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS})
 _OUT_OF_RANGE = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
 
 
@@ -152,10 +150,13 @@ class KafkaConsumer:
             error = self._try_commit(offsets)
             if error is None:
                 return
-            if error.code() not in _BETWEEN_GENERATIONS or time.monotonic() > deadline:
+            # Members are joining. What is ours stays ours until our own `poll` gives it back, so the same commit is
+            # right in the next generation, which librdkafka enters by itself.
+            if error.code() != KafkaError.REBALANCE_IN_PROGRESS or time.monotonic() > deadline:
                 break
             time.sleep(0.02)
-        if error.code() in _FENCED | _BETWEEN_GENERATIONS:
+        if error.code() in _FENCED or error.code() == KafkaError.REBALANCE_IN_PROGRESS:
+            self._generation_member = None  # until partitions are assigned anew
             raise FencedError(f"{self._fenced_text('its partitions')} ({error.str()})")
         raise explain(self._url, f"commit of group {self._group!r}", error)
 

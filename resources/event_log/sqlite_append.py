@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from resources.crashpoints import crashpoint
 from resources.event_log import sqlite_messages as messages
-from resources.event_log.base import EventLogError
+from resources.event_log.base import EventLogError, LogUnavailableError
 from resources.event_log.sqlite_db import Database
 
 _MAX_GROUP_MESSAGES = 50_000  # one transaction must not keep other processes waiting for seconds
@@ -73,6 +73,11 @@ class Appender:
         except EventLogError as error:
             for pending in group:
                 pending.error = error
+        except BaseException as error:
+            # The others in the group must not take an interrupted write (Ctrl-C, a wrong type) for a durable one.
+            for pending in group:
+                pending.error = LogUnavailableError(f"{self._database.url}: append: interrupted by {error!r}")
+            raise
         finally:
             for pending in group:
                 pending.is_done = True

@@ -158,7 +158,7 @@ def kafka_place(request: pytest.FixtureRequest) -> Iterator[Place]:
             "kafka-mock",
             f"kafka://{cluster.servers}",
             lambda spec: cluster.make_topic(spec.name, spec.partitions),
-            1.5,
+            1.0,
         )
     yield place
     place.close()
