@@ -16,7 +16,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from contextlib import closing
 
 import dagster as dg
 
@@ -71,8 +70,8 @@ def build_event_log_sensor(job_name: str, *, running: bool, interval_seconds: in
         tags={"domain": "events"},
     )
     def event_log_sensor(context: dg.SensorEvaluationContext, event_log: EventLogResource) -> dg.SensorResult:
-        with closing(event_log.open()) as log:
-            return evaluate(log, context.cursor, hold_seconds())
+        log = event_log.open()
+        return evaluate(log, context.cursor, hold_seconds())
 
     return event_log_sensor
 

@@ -10,7 +10,6 @@ sensor that repeats a failing run at every tick would fill the run log.
 from __future__ import annotations
 
 import hashlib
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -51,15 +50,15 @@ def build_late_data_sensor(job_name: str, *, running: bool) -> dg.SensorDefiniti
         default_status=dg.DefaultSensorStatus.RUNNING if running else dg.DefaultSensorStatus.STOPPED,
         description=(
             "Finds (event hour, network) pairs whose archived rows are more than their newest seal counted, and "
-            "complete hours that were never sealed. Asks for one run per network. Sealed hours take late rows for 30 days."
+            "complete hours never sealed. Asks for one run per network. Sealed hours take late rows 30 days long."
         ),
         tags={"domain": "engagement"},
     )
     def late_data_sensor(
         context: dg.SensorEvaluationContext, event_log: EventLogResource, clickhouse: ClickHouseResource
     ) -> dg.SensorResult:
-        with closing(event_log.open()) as log, closing(clickhouse.open()) as client:
-            return evaluate(log, client, context.instance, datetime.now(UTC))
+        log, client = event_log.open(), clickhouse.open()
+        return evaluate(log, client, context.instance, datetime.now(UTC))
 
     return late_data_sensor
 

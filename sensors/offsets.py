@@ -84,7 +84,7 @@ def pending(log: EventLog, cursor: Cursor, commits: Mapping[TopicPartition, int]
 
 
 def plan(log: EventLog, cursor: Cursor, ranges: Sequence[PositionRange], most: int, most_hours: int = 24) -> Request:
-    """Split pending ranges by ingest hour, oldest first, until the request has `most` messages or `most_hours` hours."""
+    """Split pending ranges by ingest hour, oldest first, until there are `most` messages or `most_hours` hours."""
     hours: dict[datetime, list[PositionRange]] = {}
     rest, room = list(ranges), most
     while rest and room > 0 and len(hours) < most_hours:

@@ -49,7 +49,7 @@ def hourly() -> Rollup:
 def daily() -> Rollup:
     """Days from hours: `from_s` and `to_s` are the first and last hour."""
     sql = _insert("engagement_daily_builds", "engagement_merge", _HOURS, "toStartOfDay(bucket, 'UTC')")
-    return Rollup("engagement_daily", sql, newer_than_sources=True)
+    return Rollup("engagement_daily", sql)
 
 
 def _insert(table: str, macro: str, source: str, bucket: str) -> str:

@@ -50,15 +50,10 @@ _NUMBERS = {**SCOPE_SCHEMA, "rows": pl.UInt64(), "events": pl.UInt64()}
 
 @dataclass(frozen=True, slots=True)
 class Rollup:
-    """A rollup dataset. `insert` fills `<dataset>_builds` for `{build_id:String}` from what its scope names.
-
-    `newer_than_sources`: readers let a bucket stand only while none of its sources was published after it, so it is
-    published again with them even if no number changed.
-    """
+    """A rollup dataset. `insert` fills `<dataset>_builds` for `{build_id:String}` from what its scope names."""
 
     dataset: Dataset
     insert: str
-    newer_than_sources: bool = False
 
 
 def build_rollup(
@@ -94,9 +89,7 @@ def build_rollup(
     }
     right = stats.filter(pl.col("events") == pl.col("source_events"))
     restated = restate(clickhouse, build, scope)
-    intact = _intact(newest, restated, _numbers(clickhouse, build, _PUBLISHED, span))
-    if rollup.newer_than_sources:
-        intact = _newer(intact, newest, expected)
+    intact = _newer(_intact(newest, restated, _numbers(clickhouse, build, _PUBLISHED, span)), newest, expected)
     changed, unchanged = compare(newest, right.select(list(STATS_SCHEMA)), intact)
     publish_build(clickhouse, build, changed)
     return BuildReport(
@@ -180,7 +173,11 @@ def _intact(newest: pl.DataFrame, restated: pl.DataFrame, numbers: pl.DataFrame)
 
 
 def _newer(pairs: pl.DataFrame, newest: pl.DataFrame, expected: pl.DataFrame) -> pl.DataFrame:
-    """Those of the pairs that were published after all their sources."""
+    """Those of the pairs that were published after all their sources.
+
+    A bucket is published again with its sources even if no number changed: readers let a day stand only while none of
+    its hours was published after it, and one comparison of times says what is stale.
+    """
     return (
         pairs.join(newest, on=["bucket", "network"])
         .join(expected, on=["bucket", "network"])

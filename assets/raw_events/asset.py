@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import closing
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -83,16 +82,16 @@ def raw_events(
     began = time.monotonic()
     keys = [str(key) for key in context.partition_keys]
     given = _by_hour(config.ranges, keys)
-    with closing(event_log.open()) as log, closing(raw_store.open()) as raw, closing(clickhouse.open()) as client:
-        stores = Stores(log, raw, archive.open(), client)
-        results = [
-            archive_hour(stores, parse_hour(key), datetime.now(UTC), given.get(key), config.wait_seconds)
-            for key in keys
-            if not config.ranges or key in given
-        ]
+    log, raw, client = event_log.open(), raw_store.open(), clickhouse.open()
+    stores = Stores(log, raw, archive.open(), client)
+    results = [
+        archive_hour(stores, parse_hour(key), datetime.now(UTC), given.get(key), config.wait_seconds)
+        for key in keys
+        if not config.ranges or key in given
+    ]
     for result in results:
         if not balanced(result.account):
-            context.log.error(explain(result.account, raw_store.url))
+            context.log.error(explain(result.account, "raw store"))
     return dg.MaterializeResult(metadata=_metadata(results, time.monotonic() - began))
 
 

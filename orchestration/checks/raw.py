@@ -1,0 +1,234 @@
+"""Checks of `raw_events`: the account balances, the archive is whole, the stores agree, nothing is left behind.
+
+Belongs here: Dagster's side of them. Does not belong here: counting (`assets.raw_events`).
+
+The first two are in every run and look at that run's ranges only, so that they cost milliseconds; the others run when
+an hour is closed, and any time from the UI.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import dagster as dg
+import polars as pl
+
+from assets.archive_index import archived_ranges
+from assets.describe.markdown import table
+from assets.partitions import HOUR, INGEST_HOURS, hour_start
+from assets.positions import intersect, merge, subtract, total
+from assets.raw_events.account import balanced, by_verdict, explain, reconcile
+from assets.raw_events.archiving import covered
+from assets.raw_events.compare import broken_parts, compare_archive, compare_live
+from assets.raw_events.ranges import committed, hour_ranges, unread, window_ranges
+from assets.sealing import first_time
+from assets.watermark import archive_watermark
+from contracts.event_types import TOPICS
+from orchestration.checks.hours import given_ranges, ingest_hours
+from resources.archive.base import Archive, ArchivePart
+from resources.dagster_resources import ArchiveResource, ClickHouseResource, EventLogResource, RawStoreResource
+from resources.event_log.base import EventLog
+from resources.raw_store.base import PositionRange
+
+LIVE_GROUP = "live"
+FRESH_SECONDS = 900.0
+"""An archive further behind the log than this is stale. The sensor keeps it under a minute."""
+
+
+@dg.asset_check(
+    asset="raw_events",
+    name="accounting_equation",
+    blocking=True,
+    partitions_def=INGEST_HOURS,
+    description=(
+        "accepted = stored + duplicate + quarantined, for every offset. When it fails: the named offsets were read by "
+        "the raw group and are in no store. `tally replay` of their time reads them again from the log."
+    ),
+)
+def accounting_equation(
+    context: dg.AssetCheckExecutionContext, event_log: EventLogResource, raw_store: RawStoreResource
+) -> dg.AssetCheckResult:
+    """Every offset of the hours that the raw group has read has exactly one verdict."""
+    log, raw = event_log.open(), raw_store.open()
+    ranges = given_ranges(context) or _hours_ranges(log, ingest_hours(context))
+    ranges = subtract(ranges, unread(ranges, committed(log)))
+    account = reconcile(raw, log, ranges)
+    ok = balanced(account)
+    return dg.AssetCheckResult(
+        passed=ok,
+        description=None if ok else explain(account, "raw store"),
+        metadata={
+            "offsets": total(ranges),
+            "missing": int(account["missing"].sum()),
+            "account": table(by_verdict(account)),
+            "holes": table(account.filter(pl.col("missing") != 0).select("topic", "partition", "missing", "holes")),
+        },
+    )
+
+
+@dg.asset_check(
+    asset="raw_events",
+    name="archive_is_whole",
+    blocking=True,
+    partitions_def=INGEST_HOURS,
+    description=(
+        "Every part has the bytes and rows its manifest says, and the rows the raw store has. When it fails on the "
+        "archive: delete the broken part's manifest and materialize the hour again. On the raw store: the archive has "
+        "the rows, `tally replay` of their time brings them back."
+    ),
+)
+def archive_is_whole(
+    context: dg.AssetCheckExecutionContext, archive: ArchiveResource, raw_store: RawStoreResource
+) -> dg.AssetCheckResult:
+    """Verify the parts of the hours, those that this run's ranges are in when it was given ranges."""
+    store = archive.open()
+    parts = _parts(store, ingest_hours(context), given_ranges(context))
+    broken = broken_parts(store, parts)
+    raw = raw_store.open()
+    differences = compare_archive(store, raw, parts)
+    ok = not broken and differences.is_empty()
+    return dg.AssetCheckResult(
+        passed=ok,
+        description=None if ok else "; ".join([*broken.values(), *_named(differences)]),
+        metadata={
+            "parts": len(parts),
+            "rows": sum(part.rows for part in parts),
+            "bytes": sum(part.bytes for part in parts),
+            "broken": table(pl.DataFrame({"part": list(broken), "error": list(broken.values())})),
+            "differences": table(differences),
+        },
+    )
+
+
+@dg.asset_check(
+    asset="raw_events",
+    name="stores_agree",
+    partitions_def=INGEST_HOURS,
+    description=(
+        "ClickHouse and the raw store hold the same events, as far as both groups have read. When it fails: the named "
+        "events were lost or doubled in one store; `tally replay` of their time brings them back without doubling."
+    ),
+)
+def stores_agree(
+    context: dg.AssetCheckExecutionContext,
+    event_log: EventLogResource,
+    raw_store: RawStoreResource,
+    clickhouse: ClickHouseResource,
+) -> dg.AssetCheckResult:
+    """Compare by log position, and name what is in one store only."""
+    log, raw, client = event_log.open(), raw_store.open(), clickhouse.open()
+    ranges = _hours_ranges(log, ingest_hours(context))
+    ranges = subtract(ranges, unread(ranges, committed(log)))
+    differences = compare_live(raw, client, ranges, committed(log, LIVE_GROUP))
+    return dg.AssetCheckResult(
+        passed=differences.is_empty(),
+        description="; ".join(_named(differences)) or None,
+        metadata={"offsets": total(ranges), "missing": differences.height, "differences": table(differences)},
+    )
+
+
+@dg.asset_check(
+    asset="raw_events",
+    name="no_gaps",
+    description=(
+        "Every message of the log that is older than the current hour is in the archive. When it fails: materialize "
+        "the named ingest hours (select the partitions, one run), which archives exactly what is missing."
+    ),
+)
+def no_gaps(event_log: EventLogResource, clickhouse: ClickHouseResource) -> dg.AssetCheckResult:
+    """Find positions that no part covers, and propose the backfill."""
+    now = datetime.now(UTC)
+    log, client = event_log.open(), clickhouse.open()
+    gaps = archive_gaps(log, archived_ranges(client), hour_start(now))
+    return dg.AssetCheckResult(
+        passed=gaps.is_empty(),
+        description=None if gaps.is_empty() else "materialize raw_events of " + ", ".join(_hours_of(gaps)),
+        metadata={"messages": int(gaps["messages"].sum()), "gaps": table(gaps)},
+    )
+
+
+@dg.asset_check(
+    asset="raw_events",
+    name="fresh_by_partition",
+    description=(
+        f"The oldest message that is not archived is under {FRESH_SECONDS / 60:.0f} minutes old, for every partition. "
+        "When it fails: is the raw group's worker running, and the event_log_sensor on?"
+    ),
+)
+def fresh_by_partition(event_log: EventLogResource, clickhouse: ClickHouseResource) -> dg.AssetCheckResult:
+    """Age of the archive's watermark, and the partitions that hold it back."""
+    now = datetime.now(UTC)
+    log, client = event_log.open(), clickhouse.open()
+    watermark = archive_watermark(log, client, now)
+    age = (now - watermark.at).total_seconds()
+    waiting = pl.DataFrame(
+        [(r.log_topic, r.log_partition, r.start, r.end - r.start) for r in watermark.waiting],
+        schema={"topic": pl.String, "partition": pl.Int64, "from_offset": pl.Int64, "messages": pl.Int64},
+        orient="row",
+    )
+    return dg.AssetCheckResult(
+        passed=age <= FRESH_SECONDS,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=None if age <= FRESH_SECONDS else f"the archive is {age:,.0f} s behind the log",
+        metadata={"age_seconds": age, "threshold_seconds": FRESH_SECONDS, "waiting": table(waiting)},
+    )
+
+
+IN_EVERY_RUN = [accounting_equation, archive_is_whole]
+RAW_CHECKS = [*IN_EVERY_RUN, stores_agree, no_gaps, fresh_by_partition]
+
+GAPS_SCHEMA = {
+    "ingest_hour": pl.Datetime("ms", "UTC"),
+    "topic": pl.String(),
+    "partition": pl.Int64(),
+    "start": pl.Int64(),
+    "end": pl.Int64(),
+    "messages": pl.Int64(),
+}
+
+
+def archive_gaps(log: EventLog, archived: list[PositionRange], until: datetime) -> pl.DataFrame:
+    """Messages appended before `until` that no part covers, by ingest hour (GAPS_SCHEMA)."""
+    ends = {topic: log.offsets_at(topic, round(until.timestamp() * 1000)) for topic in TOPICS}
+    marks = {topic: log.watermarks(topic) for topic in TOPICS}
+    held = [
+        PositionRange(topic, partition, low, ends[topic][partition])
+        for topic in TOPICS
+        for partition, (low, _) in marks[topic].items()
+    ]
+    rest = subtract(held, archived)
+    rows = []
+    while rest:
+        first = _first_hour(log, rest)
+        mine = intersect(rest, window_ranges(log, first, first + HOUR))
+        rows += [(first, r.log_topic, r.log_partition, r.start, r.end, r.end - r.start) for r in mine]
+        rest = subtract(rest, mine) if mine else []
+    return pl.DataFrame(rows, schema=GAPS_SCHEMA, orient="row")
+
+
+def _first_hour(log: EventLog, ranges: list[PositionRange]) -> datetime:
+    return hour_start(first_time(log, ranges) or datetime.now(UTC))
+
+
+def _hours_ranges(log: EventLog, hours: list[datetime]) -> list[PositionRange]:
+    return merge(where for hour in hours for where in hour_ranges(log, hour))
+
+
+def _parts(store: Archive, hours: list[datetime], ranges: list[PositionRange]) -> list[ArchivePart]:
+    parts = [part for hour in hours for part in store.parts(hour)]
+    return [part for part in parts if intersect(covered([part]), ranges)] if ranges else parts
+
+
+def _named(differences: pl.DataFrame, most: int = 5) -> list[str]:
+    """`raw store lacks content-events/2@1841 (workspace demo, event 0190…)`, the first few."""
+    named = [
+        f"{row['missing_in']} lacks {row['log_topic']}/{row['log_partition']}@{row['log_offset']} "
+        f"(workspace {row['workspace']}, event {row['event_id']})"
+        for row in differences.head(most).to_dicts()
+    ]
+    more = differences.height - most
+    return [*named, f"and {more:,} more"] if more > 0 else named
+
+
+def _hours_of(gaps: pl.DataFrame) -> list[str]:
+    return [f"{hour:%Y-%m-%d-%H:%M}" for hour in gaps["ingest_hour"].unique().sort()]
