@@ -7,6 +7,7 @@ Columns and models must agree on every row; `tests/contracts/test_checks_agree.p
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import orjson
@@ -48,8 +49,17 @@ def find_misfits(spec: MappingSpec, source: SourceRows) -> Misfits:
 
 def problem_column(spec: MappingSpec, misfits: Misfits) -> pl.Expr:
     """Return an expression: the code of an event's first problem, '' where there is none."""
+    problem = _problem(spec.required)
+    if not misfits:
+        return problem
+    misfit = pl.col("row").is_in(list(misfits)) & ~problem.is_in(["unsupported_schema_version", "wrong_workspace"])
+    return pl.when(misfit).then(pl.lit("wrong_type")).otherwise(problem)
+
+
+@cache
+def _problem(required: tuple[str, ...]) -> pl.Expr:
     too_long = [pl.col(name).str.len_chars() > MAX_TEXT_CHARS for name in ("actor", "object", "campaign", "sdk")]
-    missing = [pl.col(name) == "" for name in ("actor", *spec.required)]
+    missing = [pl.col(name) == "" for name in ("actor", *required)]
     tests: list[tuple[pl.Expr, str]] = [
         (~pl.col("given_version").is_in(READABLE_VERSIONS), "unsupported_schema_version"),
         (pl.col("given_workspace") != pl.col("workspace"), "wrong_workspace"),
@@ -63,8 +73,6 @@ def problem_column(spec: MappingSpec, misfits: Misfits) -> pl.Expr:
         (~pl.col("offset_ms").is_between(-MAX_CLOCK_OFFSET_MS, MAX_CLOCK_OFFSET_MS).fill_null(False), "invalid_value"),
         (~in_range(pl.col("event_time")), "time_out_of_range"),
     ]
-    if misfits:
-        tests.insert(2, (pl.col("row").is_in(list(misfits)), "wrong_type"))
     return pl.coalesce([*(pl.when(test).then(pl.lit(code)) for test, code in tests), pl.lit("")])
 
 

@@ -13,14 +13,16 @@ import polars as pl
 from contracts.batch import Context
 from contracts.checks import Misfits, problem_column
 from contracts.envelope import SCHEMA_VERSION, UTC_MS
-from contracts.hashtags import extract_hashtags, fold_topics
+from contracts.hashtags import hashtags_in, topics_in
 from contracts.identity import SEPARATOR, canonical_uuid, derive_ids
 from contracts.mapping_model import FILE_PART, ROW_PART, Condition, EventSpec, MappingSpec, Source, Time
 from contracts.properties import property_column
 from contracts.reading import file_identity
 from contracts.source_rows import SourceRows
-from contracts.times import batch_offset_ms, parse_epoch, parse_formats, parse_iso8601, three_times
+from contracts.times import TimeUnit, batch_offset_ms, parse_epoch, parse_formats, parse_iso8601, three_times
 from contracts.upgrade import upgrade_columns
+
+_EPOCH_UNITS: dict[str, TimeUnit] = {"epoch_s": "s", "epoch_ms": "ms", "epoch_us": "us"}
 
 
 def build_events(
@@ -32,35 +34,34 @@ def build_events(
     wrong, '' for a valid event. A row to which no event applies has one line with problem `no_event`.
     """
     text = _with_version(spec, source.text)
-    size = text.height
-    shared = pl.DataFrame({"row": pl.arange(size, eager=True, dtype=pl.Int64)}).with_columns(
+    shared = text.select(
+        row=pl.int_range(pl.len(), dtype=pl.Int64),
         workspace=pl.lit(context.workspace),
-        network=_text(spec.network, text),
-        topics=_topics(spec, text, size),
-        properties=property_column(spec, source),
+        network=_text(spec.network),
+        topics=_topics(spec),
+        properties=pl.lit(property_column(spec, source)),
         received_at=pl.lit(context.received_at, dtype=UTC_MS),
-        sdk=_text(spec.sdk, text) if spec.sdk else pl.lit(label),
+        sdk=_text(spec.sdk) if spec.sdk else pl.lit(label),
         receipt_id=pl.lit(context.receipt_id),
-        raw=source.raw,
-        given_workspace=text[spec.workspace] if spec.workspace else pl.lit(None, dtype=pl.String),
-        given_version=text["given_version"] if spec.schema_version else pl.lit(SCHEMA_VERSION, dtype=pl.Int64),
+        raw=pl.lit(source.raw),
+        given_workspace=pl.col(spec.workspace) if spec.workspace else pl.lit(None, dtype=pl.String),
+        given_version=pl.col("given_version") if spec.schema_version else pl.lit(SCHEMA_VERSION, dtype=pl.Int64),
         schema_version=pl.lit(SCHEMA_VERSION, dtype=pl.UInt16),
-        offset_ms=_offset_ms(spec, text, context),
+        offset_ms=_offset_ms(spec, context),
     )
+    if len(spec.events) == 1 and spec.events[0].when is None:
+        return _one_event(spec, spec.events[0], _Rows(shared, text), source=source, context=context, misfits=misfits)
     parts = []
-    covered = pl.repeat(False, size, dtype=pl.Boolean, eager=True)
+    covered = pl.repeat(False, text.height, dtype=pl.Boolean, eager=True)
     for order, event in enumerate(spec.events):
         applies = _applies(event.when, text)
         covered |= applies
-        rows = _Rows(shared, text) if applies.all() else _Rows(shared.filter(applies), text.filter(applies))
-        part = _one_event(spec, event, rows, source, context)
-        parts.append(part.with_columns(order=pl.lit(order), problem=problem_column(spec, misfits)))
+        rows = _Rows(shared.filter(applies), text.filter(applies))
+        part = _one_event(spec, event, rows, source=source, context=context, misfits=misfits)
+        parts.append(part.with_columns(order=pl.lit(order)))
     if not covered.all():
-        rest = shared.filter(~covered).with_columns(pl.lit("no_event").alias("problem"))
-        parts.append(rest)
-    if len(parts) == 1:
-        return parts[0]
-    return pl.concat(parts, how="diagonal").sort("row", "order", maintain_order=True, nulls_last=True)
+        parts.append(shared.filter(~covered).with_columns(problem=pl.lit("no_event"), order=pl.lit(0)))
+    return pl.concat(parts, how="diagonal").sort("row", "order", maintain_order=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,22 +72,24 @@ class _Rows:
     text: pl.DataFrame
 
 
-def _one_event(spec: MappingSpec, event: EventSpec, rows: _Rows, source: SourceRows, context: Context) -> pl.DataFrame:
-    text = rows.text
+def _one_event(
+    spec: MappingSpec, event: EventSpec, rows: _Rows, *, source: SourceRows, context: Context, misfits: Misfits
+) -> pl.DataFrame:
     time = event.time or spec.time
     actor, object_, campaign = event.actor or spec.actor, event.object or spec.object, event.campaign or spec.campaign
-    frame = rows.shared.with_columns(
-        type=_text(event.type, text),
-        actor=_text(actor, text).fill_null(""),
-        object=_text(object_, text).fill_null("") if object_ else pl.lit(""),
-        campaign=_text(campaign, text).fill_null("") if campaign else pl.lit(""),
-        occurred_at=_time(time, text),
-        time_text=text[time.column],
-        event_id=_event_id(spec, event, rows, source, context),
+    own = rows.text.select(
+        type=_text(event.type),
+        actor=_text(actor).fill_null(""),
+        object=_text(object_).fill_null("") if object_ else pl.lit(""),
+        campaign=_text(campaign).fill_null("") if campaign else pl.lit(""),
+        occurred_at=pl.lit(_time(time, rows.text)),
+        time_text=pl.col(time.column),
+        event_id=pl.lit(_event_id(spec, event, rows, source, context)),
         event_name=pl.lit(event.name),
     )
     event_time, flag = three_times(pl.col("occurred_at"), pl.col("received_at"), pl.col("offset_ms"))
-    return frame.with_columns(event_time=event_time, time_flag=flag)
+    frame = pl.concat([rows.shared, own], how="horizontal").with_columns(event_time=event_time, time_flag=flag)
+    return frame.with_columns(problem=problem_column(spec, misfits))
 
 
 def _with_version(spec: MappingSpec, text: pl.DataFrame) -> pl.DataFrame:
@@ -99,27 +102,25 @@ def _with_version(spec: MappingSpec, text: pl.DataFrame) -> pl.DataFrame:
     return upgrade_columns(versioned.with_columns(pl.col("schema_version").alias("given_version")))
 
 
-def _text(source: Source, text: pl.DataFrame) -> pl.Series:
+def _text(source: Source) -> pl.Expr:
     """Return the text a source gives for each row; null where a column of it is absent."""
     if source.constant is not None:
-        return pl.repeat(source.constant, text.height, dtype=pl.String, eager=True)
+        return pl.lit(source.constant)
     if source.column is not None:
-        value = text[source.column]
+        value = pl.col(source.column)
     else:
-        value = text.select(pl.concat_str(list(source.join), separator=source.separator)).to_series()
+        value = pl.concat_str(list(source.join), separator=source.separator)
     if source.values is not None:
         return value.fill_null("").replace_strict(source.values, default=source.default, return_dtype=pl.String)
-    if source.default is not None:
-        return value.fill_null(source.default)
-    return value
+    return value if source.default is None else value.fill_null(source.default)
 
 
-def _topics(spec: MappingSpec, text: pl.DataFrame, size: int) -> pl.Series:
+def _topics(spec: MappingSpec) -> pl.Expr:
     if spec.topics is None:
-        return pl.Series("topics", [[]], dtype=pl.List(pl.String)).new_from_index(0, size)
+        return pl.lit([], dtype=pl.List(pl.String))
     if spec.topics.hashtags_in is not None:
-        return extract_hashtags(text[spec.topics.hashtags_in])
-    return fold_topics(text[spec.topics.list or ""])
+        return hashtags_in(spec.topics.hashtags_in)
+    return topics_in(spec.topics.list or "")
 
 
 def _time(time: Time, text: pl.DataFrame) -> pl.Series:
@@ -128,27 +129,26 @@ def _time(time: Time, text: pl.DataFrame) -> pl.Series:
         return parse_iso8601(value)
     if time.format == "iso8601_or_epoch_ms":
         parsed = parse_iso8601(value)
+        if parsed.null_count() == value.null_count():
+            return parsed
         rest = parsed.is_null() & value.is_not_null()
-        return parsed.scatter(rest.arg_true(), parse_epoch(value.filter(rest), "ms")) if rest.any() else parsed
-    if time.format == "epoch_s":
-        return parse_epoch(value, "s")
-    if time.format == "epoch_ms":
-        return parse_epoch(value, "ms")
-    if time.format == "epoch_us":
-        return parse_epoch(value, "us")
+        return parsed.scatter(rest.arg_true(), parse_epoch(value.filter(rest), "ms"))
+    if isinstance(time.format, str):
+        return parse_epoch(value, _EPOCH_UNITS[time.format])
     return parse_formats(value, list(time.format))
 
 
-def _offset_ms(spec: MappingSpec, text: pl.DataFrame, context: Context) -> pl.Series:
+def _offset_ms(spec: MappingSpec, context: Context) -> pl.Expr:
     """Return the clock offset of each row in ms: the row's own, else the batch's; null where the row's is no number."""
-    batch = context.clock_offset_ms
-    if batch is None:
-        batch = batch_offset_ms(context.sent_at, context.received_at)
+    offset = context.clock_offset_ms
+    if offset is None:
+        offset = batch_offset_ms(context.sent_at, context.received_at)
+    batch = pl.lit(offset, dtype=pl.Int64)
     if spec.clock_offset_ms is None:
-        return pl.repeat(batch, text.height, dtype=pl.Int64, eager=True)
+        return batch
     given = pl.col(spec.clock_offset_ms)
     own = given.cast(pl.Float64, strict=False).round().cast(pl.Int64, strict=False)
-    return text.select(pl.when(given.is_null()).then(pl.lit(batch, dtype=pl.Int64)).otherwise(own)).to_series()
+    return pl.when(given.is_null()).then(batch).otherwise(own)
 
 
 def _event_id(spec: MappingSpec, event: EventSpec, rows: _Rows, source: SourceRows, context: Context) -> pl.Series:

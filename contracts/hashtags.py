@@ -5,7 +5,7 @@ Belongs here: docs' definition of a hashtag as a columnar expression. Does not b
 
 from __future__ import annotations
 
-from unicodedata import normalize
+from functools import cache
 
 import polars as pl
 
@@ -14,43 +14,37 @@ _TAG = rf"(?:^|[^\p{{L}}\p{{M}}\p{{N}}_&])#{_WORD}+"
 _NOT_ONLY_DIGITS = r"[\p{L}\p{M}_]"
 
 
-def fold(topic: str) -> str:
-    """Return the form under which a topic is counted: NFKC, then case-folded."""
-    return normalize("NFKC", topic).casefold()
-
-
-def extract_hashtags(text: pl.Series) -> pl.Series:
-    """Return List(String): the folded hashtags of each text in order, each once; an empty list where there is none.
+@cache
+def hashtags_in(column: str) -> pl.Expr:
+    """Return an expression, List(String): the folded hashtags of a text in order, each once; empty where there is none.
 
     A hashtag is `#` and then letters, marks, numbers or `_` of any script, at least one of them not a number, and not
     preceded by such a character or by `&`.
     """
-    found = text.fill_null("").str.extract_all(_TAG)
-    tags = pl.DataFrame({"row": pl.arange(len(text), eager=True), "tag": found}).explode("tag").drop_nulls()
-    tags = tags.with_columns(pl.col("tag").str.extract(r"#([^#]+)$"))
-    tags = tags.filter(pl.col("tag").str.contains(_NOT_ONLY_DIGITS))
-    return _as_lists(tags, len(text))
+    tag = pl.element().str.extract(r"#([^#]+)$")
+    tags = pl.col(column).fill_null("").str.extract_all(_TAG)
+    return _each_once(tags.list.eval(_folded(tag.filter(tag.str.contains(_NOT_ONLY_DIGITS)))))
 
 
-def fold_topics(topics: pl.Series) -> pl.Series:
-    """Return List(String): given topics without a leading `#`, folded, each once, empty ones left out."""
-    given = pl.DataFrame({"row": pl.arange(len(topics), eager=True), "tag": topics}).explode("tag").drop_nulls()
-    given = given.with_columns(pl.col("tag").str.strip_prefix("#")).filter(pl.col("tag") != "")
-    return _as_lists(given, len(topics))
+@cache
+def topics_in(column: str) -> pl.Expr:
+    """Return an expression, List(String): given topics without a leading `#`, folded, each once, without empty ones."""
+    tag = pl.element().str.strip_prefix("#")
+    return _each_once(pl.col(column).list.eval(_folded(tag.filter(tag.is_not_null() & (tag != "")))))
 
 
-def _as_lists(tags: pl.DataFrame, height: int) -> pl.Series:
-    empty = pl.Series("topics", [[]], dtype=pl.List(pl.String))
-    if tags.is_empty():
-        return empty.new_from_index(0, height)
-    unique = tags["tag"].unique()
-    folded = pl.DataFrame({"tag": unique, "folded": [fold(tag) for tag in unique]})
-    lists = (
-        tags.join(folded, on="tag", how="left", maintain_order="left")
-        .unique(["row", "folded"], maintain_order=True)
-        .group_by("row", maintain_order=True)
-        .agg(pl.col("folded"))
-    )
-    rows = pl.DataFrame({"row": pl.arange(height, eager=True)})
-    joined = rows.join(lists, on="row", how="left", maintain_order="left")["folded"]
-    return joined.fill_null(pl.lit([], dtype=pl.List(pl.String))).alias("topics")
+def _each_once(topics: pl.Expr) -> pl.Expr:
+    return topics.list.unique(maintain_order=True).fill_null(pl.lit([], dtype=pl.List(pl.String)))
+
+
+def _folded(text: pl.Expr) -> pl.Expr:
+    """Return the form under which a topic is counted: NFKC, then Unicode's full case folding."""
+    table = _case_folding()
+    return text.str.normalize("NFKC").str.to_lowercase().str.replace_many(list(table), list(table.values()))
+
+
+@cache
+def _case_folding() -> dict[str, str]:
+    """Return what case folding does beyond lower case, e.g. sharp s to ss and final sigma to sigma."""
+    letters = (chr(code) for code in range(0x20000) if not 0xD800 <= code < 0xE000)
+    return {letter: letter.casefold() for letter in letters if letter.lower() == letter != letter.casefold()}

@@ -17,15 +17,15 @@ SEPARATOR = "\x1f"
 """Between the parts of an identity: ASCII's unit separator, which no source uses within a value."""
 
 _UUID_PATTERN = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+_LOWER = pl.col("id").str.to_lowercase()
 
 
 def canonical_uuid(text: pl.Series) -> pl.Series:
     """Return lower-case UUID text; null where the text is no UUID. Also reads braces and no hyphens."""
-    lower = text.str.to_lowercase()
-    valid = lower.str.contains(_UUID_PATTERN)
-    rest = ~valid & text.is_not_null()
-    if not rest.any():
+    lower, valid = pl.DataFrame({"id": text}).select(_LOWER, _LOWER.str.contains(_UUID_PATTERN).alias("valid"))
+    if valid.all():
         return lower
+    rest = ~valid & text.is_not_null()
     repaired = pl.Series([_python_uuid(value) for value in text.filter(rest)], dtype=pl.String)
     return lower.scatter(rest.arg_true(), repaired)
 

@@ -19,6 +19,10 @@ import polars as pl
 
 from contracts.rejects import MAX_ROW_BYTES, shorten
 
+_ROW = pl.col("row")
+_ODD = _ROW.bin.contains(b"\n") | ~_ROW.bin.ends_with(b"}")  # the latter also finds rows of white space only
+_ESCAPED = _ROW.bin.contains(b"\\ud") | _ROW.bin.contains(b"\\uD")
+
 
 class BadRow(NamedTuple):
     """A row that is no JSON object: its position in the input (from 0), the reason's code and a sentence."""
@@ -67,10 +71,8 @@ def parse_json_rows(
 
 def _suspects(rows: Sequence[bytes], max_bytes: int) -> set[int]:
     """Return the positions of rows that polars' reader would misread, skip or should not see at all."""
-    column = pl.Series(rows, dtype=pl.Binary)
-    odd = (column.bin.size() > max_bytes) | column.bin.contains(b"\n")
-    odd |= ~(column.bin.ends_with(b"}") | column.bin.ends_with(b"]"))  # also finds rows of white space only
-    escaped = column.bin.contains(b"\\ud") | column.bin.contains(b"\\uD")
+    frame = pl.DataFrame({"row": pl.Series(rows, dtype=pl.Binary)})
+    odd, escaped = frame.select(_ODD | (_ROW.bin.size() > max_bytes), _ESCAPED.alias("escaped")).get_columns()
     pairs = {position for position in escaped.arg_true() if _escapes_surrogate(rows[position])}
     return set(odd.arg_true()) | pairs
 

@@ -58,14 +58,15 @@ class Mapping:
             ]
         misfits = find_misfits(self.spec, source)
         events = build_events(self.spec, source, context, label=self.label, misfits=misfits)
-        failed = events.filter(pl.col("problem") != "").unique("row", keep="first", maintain_order=True)
+        failed = events.filter(pl.col("problem") != "")
+        if not failed.is_empty():
+            failed = failed.unique("row", keep="first", maintain_order=True)
+            events = events.filter(~pl.col("row").is_in(failed["row"].implode()))
         for event in failed.iter_rows(named=True):
             index = event["row"]
             reason, detail, name = explain_row(self.spec, source, event, misfits)
             number = context.row_number(source.positions[index])
             rejects.append(Reject(number, reason, detail, name, source.payload(index)))
-        if not failed.is_empty():
-            events = events.filter(~pl.col("row").is_in(failed["row"].implode()))
         rejects.sort(key=lambda reject: reject.row)
         rejected = reject_frame(
             rejects,

@@ -109,6 +109,8 @@ def reject_frame(
     rejects: Sequence[Reject], *, source: str, workspace: str, network: str, received_at: datetime, receipt_id: str
 ) -> pl.DataFrame:
     """Build a REJECT_SCHEMA frame of rows refused at one source, in the order given."""
+    if not rejects:
+        return pl.DataFrame(schema=REJECT_SCHEMA)
     kept = [trimmed_payload(reject.payload, reject.detail) for reject in rejects]
     size = len(rejects)
     return pl.DataFrame(

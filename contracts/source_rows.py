@@ -42,7 +42,7 @@ _EXPECTED_TYPES: Mapping[Kind, tuple[type, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What a mapping reads: columns (JSON paths) with the kind of value they should hold.
+    """What a mapping reads: columns (JSON paths) with the kind of value they should hold. Made once per mapping.
 
     `object_field` is the top-level field that holds a JSON object to keep as it is; `known` are further top-level
     fields that are no surprise; `keep_all` means no field is one.
@@ -53,6 +53,18 @@ class Expectation:
     known: frozenset[str] = frozenset()
     keep_all: bool = False
     versioned: bool = False
+    schema: Mapping[str, pl.DataType] = field(init=False)
+    fields: frozenset[str] = field(init=False)
+    shape: msgspec.json.Decoder[Any] = field(init=False)
+    suspect: pl.Expr = field(init=False)
+
+    def __post_init__(self) -> None:
+        top_level = {path.split(".")[0] for path in self.kinds} | self.known
+        fields = frozenset(top_level | ({self.object_field} if self.object_field else set()))
+        object.__setattr__(self, "fields", fields)  # the instance is frozen once it is made
+        object.__setattr__(self, "schema", _schema(self.kinds))
+        object.__setattr__(self, "shape", _shape(self))
+        object.__setattr__(self, "suspect", _suspect(self.kinds))
 
 
 @dataclass(slots=True)
@@ -100,7 +112,7 @@ def read_table(frame: pl.DataFrame, expected: Expectation, origin: str) -> Sourc
 
 def read_json(lines: Sequence[bytes], expected: Expectation) -> SourceRows:
     """Read rows that are JSON objects; those that are none are in `bad`."""
-    parsed = parse_json_rows(lines, _schema(expected.kinds))
+    parsed = parse_json_rows(lines, expected.schema)
     bad = list(parsed.bad)
     good = lines if not bad else [lines[position] for position in parsed.positions]
     frame, positions = parsed.frame, parsed.positions
@@ -149,6 +161,39 @@ def _path_expr(path: str) -> pl.Expr:
     return expr
 
 
+def _shape(expected: Expectation) -> msgspec.json.Decoder[Any]:
+    """Return a decoder that refuses rows with unknown fields and keeps the text of the object field, as `kept`."""
+    fields = expected.fields - V1_COLUMNS.keys() if expected.versioned else expected.fields
+    # A name that msgspec cannot hold is left to the slow path, which compares all names.
+    plain = sorted(
+        name for name in fields - {expected.object_field} if name.isprintable() and not set(name) & set('"\\')
+    )
+    names = {f"field_{number}": name for number, name in enumerate(plain)}
+    if expected.object_field is not None:
+        names["kept"] = expected.object_field
+    row = msgspec.defstruct(
+        "Row",
+        [(attribute, msgspec.Raw, msgspec.Raw()) for attribute in names],
+        rename=names,
+        forbid_unknown_fields=not expected.keep_all,
+        gc=False,
+    )
+    return msgspec.json.Decoder(row)
+
+
+def _suspect(kinds: Mapping[str, Kind]) -> pl.Expr:
+    """Return whether a row may hold a value of an unexpected JSON type; seldom true where there is none."""
+    by_start: dict[str, list[str]] = {}
+    for path, kind in kinds.items():
+        by_start.setdefault(_EXPECTED_START[kind], []).append(re.escape(path.split(".")[-1]))
+    odd_starts = [rf'(?:{"|".join(names)})"\s*:\s*[^{start}\sn]' for start, names in by_start.items()]
+    suspect = pl.col("raw").str.contains(f'"(?:{"|".join(odd_starts)})')
+    odd = pl.element().str.contains(r"^(?:[\[{]|true$|false$)")
+    for path in (path for path, kind in kinds.items() if kind == "list"):
+        suspect |= pl.col(path).list.eval(odd).list.any().fill_null(False)
+    return suspect
+
+
 @dataclass(slots=True)
 class _Scan:
     objects: pl.Series | None = None
@@ -161,25 +206,13 @@ _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 def _scan_fields(lines: Sequence[bytes], expected: Expectation) -> _Scan:
     """Find unknown top-level fields, rows that are no objects, and the text of the object field, byte for byte."""
-    old = frozenset(V1_COLUMNS) if expected.versioned else frozenset()
-    known = {path.split(".")[0] for path in expected.kinds} | expected.known
-    if expected.object_field:
-        known.add(expected.object_field)
-    shape = msgspec.defstruct(
-        "Row",
-        [(f"f{number}", msgspec.Raw, msgspec.Raw()) for number in range(len(known - old))],
-        rename={f"f{number}": name for number, name in enumerate(sorted(known - old))},
-        forbid_unknown_fields=not expected.keep_all,
-        gc=False,
-    )
-    decode = msgspec.json.Decoder(shape).decode
-    attribute = f"f{sorted(known - old).index(expected.object_field)}" if expected.object_field else None
+    decode = expected.shape.decode
     scan = _Scan()
     try:
         shapes: list[Any] = [decode(line) for line in lines]
-        objects = [getattr(row, attribute) for row in shapes] if attribute else []
+        objects = [row.kept for row in shapes] if expected.object_field else []
     except (msgspec.DecodeError, RecursionError):
-        objects = [_scan_row(line, index, known, expected, scan) for index, line in enumerate(lines)]
+        objects = [_scan_row(line, index, expected, scan) for index, line in enumerate(lines)]
     if expected.object_field:
         texts = [bytes(value) for value in objects]
         series = pl.Series("object", texts, dtype=pl.Binary).cast(pl.String)
@@ -187,7 +220,7 @@ def _scan_fields(lines: Sequence[bytes], expected: Expectation) -> _Scan:
     return scan
 
 
-def _scan_row(line: bytes, index: int, known: set[str], expected: Expectation, scan: _Scan) -> msgspec.Raw:
+def _scan_row(line: bytes, index: int, expected: Expectation, scan: _Scan) -> msgspec.Raw:
     try:
         fields = _FIELDS.decode(line)
     except RecursionError:
@@ -196,9 +229,9 @@ def _scan_row(line: bytes, index: int, known: set[str], expected: Expectation, s
     except msgspec.ValidationError:
         scan.unreadable[index] = ("not_an_object", f"The row is no object but {line[:80].decode('utf-8', 'replace')}.")
         return msgspec.Raw()
-    allowed = known
+    allowed = expected.fields
     if expected.versioned and bytes(fields.get("schema_version", b"")).strip(b'"') != b"1":
-        allowed = known - set(V1_COLUMNS)
+        allowed = allowed - V1_COLUMNS.keys()
     if not expected.keep_all and (unknown := fields.keys() - allowed):
         scan.extras[index] = {name: bytes(fields[name]) for name in sorted(unknown)}
     return fields.get(expected.object_field or "", msgspec.Raw())
@@ -206,17 +239,9 @@ def _scan_row(line: bytes, index: int, known: set[str], expected: Expectation, s
 
 def _find_surprises(rows: SourceRows, expected: Expectation) -> None:
     """Note every value whose JSON type is not the expected one: a regex over the rows names suspects, JSON decides."""
-    by_start: dict[str, list[str]] = {}
-    for path, kind in expected.kinds.items():
-        by_start.setdefault(_EXPECTED_START[kind], []).append(re.escape(path.split(".")[-1]))
-    odd_starts = [rf'(?:{"|".join(names)})"\s*:\s*[^{start}\sn]' for start, names in by_start.items()]
-    suspect = pl.col("raw").str.contains(f'"(?:{"|".join(odd_starts)})')
     lists = [path for path, kind in expected.kinds.items() if kind == "list"]
     frame = pl.DataFrame([rows.raw, *(rows.text[path] for path in lists)])
-    for path in lists:
-        odd = pl.element().str.contains(r"^(?:[\[{]|true$|false$)")
-        suspect |= pl.col(path).list.eval(odd).list.any().fill_null(False)
-    for index in frame.select(suspect).to_series().arg_true():
+    for index in frame.select(expected.suspect).to_series().arg_true():
         document = orjson.loads(rows.payload(index))
         for path, kind in expected.kinds.items():
             value = _walk(document, path)

@@ -26,17 +26,21 @@ MAX_CLOCK_OFFSET_MS = 200 * 366 * 86_400_000
 
 _MS_PER_UNIT = {"s": 1000.0, "ms": 1.0, "us": 0.001}
 _MAX_EPOCH_MS = 253_402_300_799_999  # the end of the year 9999, the last that datetime can name
+_EARLIEST = pl.lit(EARLIEST_EVENT_TIME, dtype=UTC_MS)
+_LATEST = pl.lit(LATEST_EVENT_TIME, dtype=UTC_MS)
 _ISO_PARTS = (
     r"^(\d{4})-(\d{2})-(\d{2})(?:[T ](\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?)?\s?(Z|z|[+-]\d{2}(?::?\d{2})?)?$"
 )
+_USUAL_ISO = pl.col("time").str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_unit="ms", strict=False)
+_USUAL_ISO = _USUAL_ISO.dt.replace_time_zone("UTC")
 
 
 def parse_iso8601(text: pl.Series) -> pl.Series:
     """Return UTC_MS of ISO 8601 texts; a text without a zone is read as UTC; null where the text is no such time."""
-    parsed = text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_unit="ms", strict=False).dt.replace_time_zone("UTC")
-    rest = parsed.is_null() & text.is_not_null()
-    if not rest.any():
+    parsed = pl.DataFrame({"time": text}).select(_USUAL_ISO).to_series()
+    if parsed.null_count() == text.null_count():
         return parsed
+    rest = parsed.is_null() & text.is_not_null()
     return parsed.scatter(rest.arg_true(), _parse_iso_parts(text.filter(rest)))
 
 
@@ -115,4 +119,4 @@ def three_times(occurred_at: pl.Expr, received_at: pl.Expr, offset_ms: pl.Expr) 
 
 def in_range(time: pl.Expr) -> pl.Expr:
     """Return whether a time can be that of an event: EARLIEST_EVENT_TIME <= time < LATEST_EVENT_TIME."""
-    return (time >= pl.lit(EARLIEST_EVENT_TIME, dtype=UTC_MS)) & (time < pl.lit(LATEST_EVENT_TIME, dtype=UTC_MS))
+    return (time >= _EARLIEST) & (time < _LATEST)
