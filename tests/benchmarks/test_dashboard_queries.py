@@ -18,7 +18,7 @@ from serving.query import MetricQuery, answer
 
 END = datetime(2026, 11, 20, tzinfo=UTC)
 START = END - timedelta(days=28)
-BLOCK = 1_000_000
+BLOCK = 250_000
 
 # Events of four weeks: a long tail of objects, a hundred thousand people, a dozen campaigns.
 _FILL = """
@@ -26,7 +26,8 @@ INSERT INTO events
 SELECT 'bench', generateUUIDv7(),
     ['content.viewed', 'reaction.added', 'comment.created', 'share.created', 'post.created'][1 + h % 5],
     ['sim', 'app', 'bluesky'][1 + intDiv(h, 7) % 3], concat('u', toString(intDiv(h, 11) % 100000)),
-    concat('p', toString(toUInt64(pow(intDiv(h, 13) % 100000, 2) / 1000000))), concat('c', toString(intDiv(h, 17) % 12)),
+    concat('p', toString(toUInt64(pow(intDiv(h, 13) % 100000, 2) / 1000000))),
+    concat('c', toString(intDiv(h, 17) % 12)),
     [], '{}', at, at, at, 'ok', 'bench', 2, 'bench', 'content-events', toInt32(number % 4), number
 FROM (
     SELECT number, cityHash64(number) AS h,
@@ -37,7 +38,9 @@ FROM (
 
 QUESTIONS = {
     "events per hour, a day": {"metric": "events", "start": END - timedelta(days=1), "grain": "hour"},
-    "events by type per day, a week": {"metric": "events", "start": END - timedelta(days=7), "grain": "day", "by": ["type"]},
+    "events by type per day, a week": {
+        "metric": "events", "start": END - timedelta(days=7), "grain": "day", "by": ["type"],
+    },
     "active actors per hour, a day": {"metric": "active_actors", "start": END - timedelta(days=1), "grain": "hour"},
     "top 10 objects, a day": {
         "metric": "events", "start": END - timedelta(days=1), "grain": "total", "by": ["object"],
