@@ -39,8 +39,7 @@ class Cache:
         parts = urlsplit(url)
         if parts.scheme not in {"redis", "rediss", "unix"}:
             raise CacheError(f"no cache for URL scheme {parts.scheme!r}: use redis://host:port/db")
-        self.url = url
-        self._label = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"  # without the password
+        self.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"  # without the password
         # One more try at once, because an idle connection may have been closed by the server; no waiting beyond that.
         self._redis = redis.Redis.from_url(
             url,
@@ -69,7 +68,7 @@ class Cache:
         try:
             data = orjson.dumps(value)
         except orjson.JSONEncodeError as error:
-            raise CacheError(f"cache {self._label}: {namespace}/{key} is not JSON: {error}") from error
+            raise CacheError(f"cache {self.url}: {namespace}/{key} is not JSON: {error}") from error
         with self._errors():
             self._redis.set(_key(namespace, data_version, key), data, px=_milliseconds(ttl))
 
@@ -81,7 +80,7 @@ class Cache:
         """
         bad = [member for member, score in scores.items() if math.isnan(score)]
         if bad:
-            raise CacheError(f"cache {self._label}: board {name}: the score of {bad[0]!r} is not a number")
+            raise CacheError(f"cache {self.url}: board {name}: the score of {bad[0]!r} is not a number")
         key = _board_key(name)
         members = list(scores.items())
         with self._errors():
@@ -117,9 +116,9 @@ class Cache:
         try:
             yield
         except (redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError, redis.OutOfMemoryError) as error:
-            raise CacheUnavailableError(f"cache {self._label}: {error}") from error
+            raise CacheUnavailableError(f"cache {self.url}: {error}") from error
         except redis.RedisError as error:
-            raise CacheError(f"cache {self._label}: {error}") from error
+            raise CacheError(f"cache {self.url}: {error}") from error
 
 
 def _key(namespace: str, data_version: str, key: str) -> str:

@@ -59,6 +59,14 @@ class RawStoreUnavailableError(RawStoreError):
     """Transient: the store does not answer, or its disk is full. Every write is safe to repeat."""
 
 
+class RawStoreConflictError(RawStoreUnavailableError):
+    """A log position holds another event already: the log was recreated under this store. Nothing was written.
+
+    No row is at fault, so none may be set aside: writers wait, as for a store that is down, until a person has pointed
+    the new log at a new store, or has put the old log back.
+    """
+
+
 class RawStore(Protocol):
     """A store chosen by URL with `resources.raw_store.open_raw_store`. Thread-safe; several processes may share it.
 
@@ -66,6 +74,7 @@ class RawStore(Protocol):
     """
 
     url: str
+    """Where the store is, without user and password: for messages."""
 
     def ensure_schema(self) -> None:
         """Make tables or collections and indexes where they are missing. Needed once before anything else."""
@@ -77,7 +86,7 @@ class RawStore(Protocol):
         Durable on return. The counts sum to the rows given. Within a call the lowest position (topic, partition,
         offset) is the first. Repeating a write changes nothing: a row met again at its own position is `stored` again,
         not a duplicate, and a position that was quarantined before stays `quarantined`.
-        Raises RawStoreError when a position already holds another event (the log was recreated under this store).
+        Raises RawStoreConflictError when a position already holds another event.
         """
         ...
 

@@ -13,7 +13,7 @@ import orjson
 import polars as pl
 
 from contracts.envelope import POSITION_SCHEMA, REJECT_SCHEMA, STORED_SCHEMA, UTC_MS
-from resources.raw_store.base import RawStoreError, VerdictCounts, position_id
+from resources.raw_store.base import RawStoreConflictError, RawStoreError, VerdictCounts, position_id
 
 POSITION = tuple(POSITION_SCHEMA)
 REFUSED_SCHEMA: dict[str, pl.DataType] = {**REJECT_SCHEMA, **POSITION_SCHEMA}
@@ -55,14 +55,17 @@ def conform(frame: pl.DataFrame, schema: dict[str, pl.DataType], what: str) -> p
     return frame.sort(POSITION, maintain_order=True)
 
 
-def refuse_two_at_one_position(events: pl.DataFrame) -> None:
-    """Raise RawStoreError when one position of a sorted frame comes with two different events."""
-    identity = pl.struct("workspace", "event_id")
-    clash = events.with_columns(pl.col("workspace", "event_id").shift().name.prefix("held_")).filter(
-        (pl.struct(POSITION) == pl.struct(POSITION).shift()) & (identity != identity.shift())
+def refuse_two_at_one_position(events: pl.DataFrame, store: str) -> None:
+    """Raise RawStoreConflictError when one position of a sorted frame comes with two different events."""
+    same_place = pl.all_horizontal(pl.col(name) == pl.col(name).shift() for name in POSITION)
+    other_event = pl.any_horizontal(pl.col(name) != pl.col(name).shift() for name in ("workspace", "event_id"))
+    clash = (
+        events.select(*POSITION, "workspace", "event_id")
+        .with_columns(pl.col("workspace", "event_id").shift().name.prefix("held_"))
+        .filter(same_place & other_event)
     )
     for row in clash.select(*POSITION, "held_workspace", "held_event_id", "workspace", "event_id").iter_rows():
-        raise position_taken("batch", row[:3], row[3:5], row[5:])
+        raise position_taken(store, row[:3], row[3:5], row[5:])
 
 
 def plain_rows(frame: pl.DataFrame) -> list[tuple[Any, ...]]:
@@ -116,7 +119,7 @@ def offered_before(
     """Split off the events whose position was quarantined or found duplicate before: the first verdict stands.
 
     `quarantined` are positions, `duplicates` positions with workspace and event id. Returns the other events and the
-    counts of those left out. Raises RawStoreError when a duplicate's position now comes with another identity.
+    counts of those left out. Raises RawStoreConflictError when a duplicate's position now comes with another identity.
     """
     kept = events
     if quarantined:
@@ -137,8 +140,8 @@ def offered_before(
 
 def position_taken(
     store: str, position: tuple[str, int, int], held: tuple[str, str], offered: tuple[str, str]
-) -> RawStoreError:
-    return RawStoreError(
+) -> RawStoreConflictError:
+    return RawStoreConflictError(
         f"raw store {store}: {position_id(*position)} holds event {held[0]}/{held[1]} and cannot also be"
         f" {offered[0]}/{offered[1]}; was the event log recreated under this store?"
     )

@@ -72,8 +72,8 @@ class MongoRawStore:
     """`mongodb://host[:port]/database`. See `resources.raw_store.base.RawStore`."""
 
     def __init__(self, url: str) -> None:
-        self.url = url
         self._mongo = MongoDatabase(url)
+        self.url = self._mongo.label
 
     def ensure_schema(self) -> None:
         with self._mongo.errors():
@@ -88,7 +88,7 @@ class MongoRawStore:
         events = conform(events, STORED_SCHEMA, "events to store")
         if events.is_empty():
             return VerdictCounts(0, 0, 0)
-        refuse_two_at_one_position(events)
+        refuse_two_at_one_position(events, self.url)
         with self._mongo.errors():
             new, before = self._without_other_verdicts(events)
             first = new.unique(_IDENTITY, keep="first", maintain_order=True)
@@ -114,8 +114,8 @@ class MongoRawStore:
             quarantined += self._fields("quarantine", where, *POSITION)
         if stored:
             # The same check as for duplicates: it raises where the identity differs.
-            offered_before(events, [], stored, self._mongo.label)
-        return offered_before(events, quarantined, duplicates, self._mongo.label)
+            offered_before(events, [], stored, self.url)
+        return offered_before(events, quarantined, duplicates, self.url)
 
     def _fields(self, collection: str, where: PositionRange, *names: str) -> list[tuple[Any, ...]]:
         found = self._in(collection).find(_span(where), {"_id": 0, **dict.fromkeys(names, 1)})
@@ -135,10 +135,20 @@ class MongoRawStore:
         ]
         if len(rows) != len(there):
             raise RawStoreUnavailableError(
-                f"raw store {self._mongo.label}: {len(there) - len(rows)} of {len(there)} events met again were deleted"
+                f"raw store {self.url}: {len(there) - len(rows)} of {len(there)} events met again were deleted"
                 " meanwhile; repeat the write"
             )
+        self._forget_pieces(documents, rows)
         return frame_of(rows, _HELD_SCHEMA)
+
+    def _forget_pieces(self, documents: Sequence[Document], held: Sequence[tuple[Any, ...]]) -> None:
+        """Delete the pieces of long texts that were written for rows which turned out to be duplicates."""
+        places = {tuple(row[:2]): tuple(row[2:]) for row in held}
+        for document in documents:
+            place = places.get((document["workspace"], document["event_id"]))
+            if "cut" in document and place not in {None, tuple(document[name] for name in POSITION)}:
+                ids = [piece for pieces in piece_ids(document).values() for piece in pieces]
+                self._in("event_texts").delete_many({"_id": {"$in": ids}})
 
     def _insert_new(self, collection: str, documents: Sequence[Document]) -> list[str]:
         """Insert all that are new, in any order; return the `_id`s that were there already."""
@@ -235,9 +245,7 @@ class MongoRawStore:
             for name, ids in piece_ids(document).items():
                 pieces = {piece["_id"]: piece["data"] for piece in self._in("event_texts").find({"_id": {"$in": ids}})}
                 if len(pieces) < len(ids):
-                    raise RawStoreError(
-                        f"raw store {self._mongo.label}: {set(ids) - set(pieces)} of event_texts are gone"
-                    )
+                    raise RawStoreError(f"raw store {self.url}: {set(ids) - set(pieces)} of event_texts are gone")
                 data = b"".join(pieces[piece_id] for piece_id in ids)
                 document[name] = data if isinstance(document[name], bytes) else data.decode()
 

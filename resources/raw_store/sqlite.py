@@ -36,6 +36,7 @@ from resources.raw_store.frames import (
     offered_before,
     plain_rows,
     position_taken,
+    refuse_two_at_one_position,
     spans,
 )
 from resources.raw_store.holes import holes
@@ -53,13 +54,14 @@ class SqliteRawStore:
         if name == url or not name or "?" in name:
             raise RawStoreError(f"{url!r} names no file: use sqlite:///relative.db or sqlite:////absolute.db")
         self._connections = Connections(Path(name).absolute())
+        self._label = str(self._connections.path)
 
     def ensure_schema(self) -> None:
         with self._connections.writing() as db:
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if version > sql.VERSION:
                 raise RawStoreError(
-                    f"raw store {self._connections.path}: written by a newer release (layout {version}, this one reads"
+                    f"raw store {self._label}: written by a newer release (layout {version}, this one reads"
                     f" up to {sql.VERSION})"
                 )
             for statement in sql.DDL:
@@ -70,12 +72,10 @@ class SqliteRawStore:
         events = conform(events, STORED_SCHEMA, "events to store")
         if events.is_empty():
             return VerdictCounts(0, 0, 0)
+        refuse_two_at_one_position(events, self._label)
         with self._connections.writing() as db:
             new, before = self._without_other_verdicts(db, events)
-            try:
-                duplicate = _insert_events(db, new)
-            except sqlite3.IntegrityError as error:
-                raise self._position_taken(db, new) from error
+            duplicate = self._insert_events(db, new)
         return VerdictCounts(new.height - duplicate, duplicate + before.duplicate, before.quarantined)
 
     def _without_other_verdicts(
@@ -88,14 +88,33 @@ class SqliteRawStore:
             where = (topic, partition, low, high + 1)
             quarantined += db.execute(sql.POSITIONS_SPAN["quarantine"], where)
             duplicates += db.execute(sql.DUPLICATES_SPAN, where)
-        return offered_before(events, quarantined, duplicates, str(self._connections.path))
+        return offered_before(events, quarantined, duplicates, self._label)
 
-    def _position_taken(self, db: sqlite3.Connection, events: pl.DataFrame) -> RawStoreError:
-        for row in events.select(_OFFERED).iter_rows():
-            held = db.execute(sql.EVENT_AT, row[:3]).fetchone()
-            if held and held != row[3:5]:
-                return position_taken(str(self._connections.path), row[:3], held, row[3:5])
-        return RawStoreError(f"raw store {self._connections.path}: one position was given with two different events")
+    def _insert_events(self, db: sqlite3.Connection, events: pl.DataFrame) -> int:
+        """Insert what is new and return how many rows were duplicates.
+
+        The usual batch has none: then one pass over the wide rows is all. Otherwise a second, narrow pass finds by
+        position which of the rows that were there already are the same rows met again.
+        """
+        changes = db.total_changes
+        try:
+            db.executemany(sql.INSERT_EVENT, plain_rows(events))
+            refused = None
+        except sqlite3.IntegrityError as error:
+            refused = error
+        if refused is None and db.total_changes - changes == events.height:
+            return 0
+        db.execute(sql.TEMP_OFFERED)
+        db.execute(sql.CLEAR_OFFERED)
+        db.executemany(sql.INSERT_OFFERED, events.select(_OFFERED).iter_rows())
+        clash = db.execute(sql.FIND_CLASH).fetchone()
+        if clash:
+            raise position_taken(self._label, clash[:3], clash[3:5], clash[5:]) from refused
+        if refused is not None:
+            raise refused
+        duplicate = int(db.execute(sql.COUNT_DUPLICATES).fetchone()[0])
+        db.execute(sql.INSERT_DUPLICATES)
+        return duplicate
 
     def put_quarantine(self, rejects: pl.DataFrame) -> None:
         rejects = conform(rejects, REFUSED_SCHEMA, "rows to quarantine")
@@ -189,24 +208,6 @@ class SqliteRawStore:
 
     def close(self) -> None:
         self._connections.close()
-
-
-def _insert_events(db: sqlite3.Connection, events: pl.DataFrame) -> int:
-    """Insert what is new and return how many rows were duplicates.
-
-    The usual batch has none: then one pass over the wide rows is all. Otherwise a second, narrow pass finds by position
-    which of the rows that were there already are the same rows met again.
-    """
-    changes = db.total_changes
-    db.executemany(sql.INSERT_EVENT, plain_rows(events))
-    if db.total_changes - changes == events.height:
-        return 0
-    db.execute(sql.TEMP_OFFERED)
-    db.execute(sql.CLEAR_OFFERED)
-    db.executemany(sql.INSERT_OFFERED, events.select(_OFFERED).iter_rows())
-    duplicate = int(db.execute(sql.COUNT_DUPLICATES).fetchone()[0])
-    db.execute(sql.INSERT_DUPLICATES)
-    return duplicate
 
 
 def _counts(db: sqlite3.Connection, span: tuple[str, int, int, int]) -> tuple[int, int, int]:

@@ -54,6 +54,11 @@ TEMP_OFFERED = (
 )
 CLEAR_OFFERED = "DELETE FROM temp.offered"
 INSERT_OFFERED = "INSERT INTO temp.offered VALUES (?, ?, ?, ?, ?, ?)"
+FIND_CLASH = (
+    "SELECT o.log_topic, o.log_partition, o.log_offset, e.workspace, e.event_id, o.workspace, o.event_id"
+    " FROM temp.offered AS o JOIN events AS e USING (log_topic, log_partition, log_offset)"
+    " WHERE (e.workspace, e.event_id) <> (o.workspace, o.event_id) LIMIT 1"
+)
 _ELSEWHERE = (
     "FROM temp.offered AS o JOIN events AS e ON e.workspace = o.workspace AND e.event_id = o.event_id"
     " WHERE (e.log_topic, e.log_partition, e.log_offset) <> (o.log_topic, o.log_partition, o.log_offset)"
@@ -75,7 +80,6 @@ POSITIONS_SPAN = {
     table: f"SELECT log_topic, log_partition, log_offset FROM {table} WHERE {_SPAN}"
     for table in ("events", "duplicates", "quarantine")
 }
-EVENT_AT = "SELECT workspace, event_id FROM events WHERE log_topic = ? AND log_partition = ? AND log_offset = ?"
 _SAME = (
     "{other}.log_topic = {table}.log_topic AND {other}.log_partition = {table}.log_partition"
     " AND {other}.log_offset = {table}.log_offset"

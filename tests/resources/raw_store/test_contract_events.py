@@ -11,7 +11,15 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from resources.raw_store import PositionRange, QuarantineFilter, RawStore, RawStoreError, VerdictCounts, open_raw_store
+from resources.raw_store import (
+    PositionRange,
+    QuarantineFilter,
+    RawStore,
+    RawStoreConflictError,
+    RawStoreError,
+    VerdictCounts,
+    open_raw_store,
+)
 
 TOPIC = "content-events"
 
@@ -146,16 +154,20 @@ def test_an_empty_batch_is_nothing(store: RawStore, make_events: Any) -> None:
 
 def test_a_recreated_log_is_noticed_not_merged(store: RawStore, make_events: Any) -> None:
     store.put_events(make_events(["a", "b", "a"]))
-    with pytest.raises(RawStoreError, match=rf"{TOPIC}/0@1 holds event acme/b and cannot also be acme/z"):
+    with pytest.raises(RawStoreConflictError, match=rf"{TOPIC}/0@1 holds event acme/b and cannot also be acme/z"):
         store.put_events(make_events(["y", "z"], start=0)[1:])
     with pytest.raises(RawStoreError, match=rf"{TOPIC}/0@2 holds event acme/a and cannot also be acme/z"):
         store.put_events(make_events(["z"], start=2))
+    with pytest.raises(RawStoreConflictError, match=rf"{TOPIC}/0@0 holds event acme/a and cannot also be acme/b"):
+        store.put_events(make_events(["b"], start=0))
     assert store.get_event("acme", "z") is None
+    where = PositionRange(TOPIC, 0, 0, 3)
+    assert store.verdicts([where])[where] == VerdictCounts(2, 1, 0)
 
 
 def test_one_position_cannot_be_two_events(store: RawStore, make_events: Any) -> None:
     both = pl.concat([make_events(["a"]), make_events(["b"])])
-    with pytest.raises(RawStoreError, match=r"two different events|holds event"):
+    with pytest.raises(RawStoreError, match=rf"{TOPIC}/0@0 holds event acme/a and cannot also be acme/b"):
         store.put_events(both)
 
 
