@@ -103,13 +103,14 @@ def _with_version(spec: MappingSpec, text: pl.DataFrame) -> pl.DataFrame:
 
 
 def _text(source: Source) -> pl.Expr:
-    """Return the text a source gives for each row; null where a column of it is absent."""
+    """Return the text a source gives for each row; null where a column of it is absent (of a join: or empty)."""
     if source.constant is not None:
         return pl.lit(source.constant)
     if source.column is not None:
         value = pl.col(source.column)
     else:
-        value = pl.concat_str(list(source.join), separator=source.separator)
+        parts = [pl.when(pl.col(name) != "").then(pl.col(name)) for name in source.join]
+        value = pl.concat_str(parts, separator=source.separator)
     if source.values is not None:
         return value.fill_null("").replace_strict(source.values, default=source.default, return_dtype=pl.String)
     return value if source.default is None else value.fill_null(source.default)

@@ -93,11 +93,14 @@ class SourceRows:
 
 
 def read_table(frame: pl.DataFrame, expected: Expectation, origin: str) -> SourceRows:
-    """Read a table of text cells. Raises MappingError, naming `origin`, when an expected column is not there."""
+    """Read a table of text cells; a null cell is an empty one, whatever has read the table.
+
+    Raises MappingError, naming `origin`, when an expected column is not there.
+    """
     missing = [name for name in expected.kinds if name not in frame.columns]
     if missing:
         raise MappingError(f"{origin}: no column {', '.join(missing)}; the data has {', '.join(frame.columns)}")
-    cells = frame.select(pl.all().cast(pl.String))
+    cells = frame.select(pl.all().cast(pl.String).fill_null(""))
     rows = SourceRows(
         text=cells.select(list(expected.kinds)),
         positions=list(range(frame.height)),
@@ -165,9 +168,8 @@ def _shape(expected: Expectation) -> msgspec.json.Decoder[Any]:
     """Return a decoder that refuses rows with unknown fields and keeps the text of the object field, as `kept`."""
     fields = expected.fields - V1_COLUMNS.keys() if expected.versioned else expected.fields
     # A name that msgspec cannot hold is left to the slow path, which compares all names.
-    plain = sorted(
-        name for name in fields - {expected.object_field} if name.isprintable() and not set(name) & set('"\\')
-    )
+    others = fields - {expected.object_field or ""}
+    plain = sorted(name for name in others if name.isprintable() and not set(name) & {'"', "\\"})
     names = {f"field_{number}": name for number, name in enumerate(plain)}
     if expected.object_field is not None:
         names["kept"] = expected.object_field

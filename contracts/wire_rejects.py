@@ -98,7 +98,11 @@ def position_frame(
 
 
 def encode_rejects(rejects: pl.DataFrame) -> tuple[list[bytes], list[bytes]]:
-    """Encode REJECT_SCHEMA rows as `(keys, values)` of the quarantine topic; a payload that is no UTF-8 is base64."""
+    """Encode REJECT_SCHEMA rows as `(keys, values)` of the quarantine topic.
+
+    A payload travels as text, or as base64 where it is no UTF-8 or where escaping would make it longer than that: a
+    message is never more than a third longer than its payload, and about 1 KiB for the rest.
+    """
     keys: list[bytes] = []
     values: list[bytes] = []
     for row in rejects.select(list(REJECT_SCHEMA)).iter_rows(named=True):
@@ -106,13 +110,22 @@ def encode_rejects(rejects: pl.DataFrame) -> tuple[list[bytes], list[bytes]]:
         if len(payload) > MAX_ROW_BYTES:
             payload = payload[:MAX_REJECT_PAYLOAD_BYTES]
         row["received_at"] = (row["received_at"] - _EPOCH) // _MILLISECOND
-        try:
-            row["payload"] = payload.decode("utf-8")
-        except UnicodeDecodeError:
+        text = _text_of(payload)
+        if text is None:
             row["payload_base64"] = b64encode(payload).decode("ascii")
+        else:
+            row["payload"] = text
         keys.append(f"{row['workspace']}/{row['receipt_id']}".encode())
         values.append(orjson.dumps(row))
     return keys, values
+
+
+def _text_of(payload: bytes) -> str | None:
+    try:
+        text = payload.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    return text if len(orjson.dumps(text)) <= len(payload) * 4 // 3 + 2 else None
 
 
 def decode_rejects(

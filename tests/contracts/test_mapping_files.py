@@ -128,3 +128,14 @@ def test_the_place_in_a_file_is_identity_where_the_mapping_says_so() -> None:
     assert first == ids("b/clicks.csv.gz")
     assert not set(first) & set(ids("a/other.csv"))
     assert first[2:] == ids("clicks.csv", rows[1:], first_row=2) == ids("clicks.csv", rows[1:], row_numbers=[2])
+
+
+def test_a_table_s_row_replayed_as_the_json_of_its_cells_gives_the_same_event() -> None:
+    cells = {"user_id": "7", "session_id": "1", "click_article_id": "9", "click_timestamp": "1506862455855"}
+    codes = ("environment", "deviceGroup", "os", "country", "region", "referrer_type")
+    row = {**cells, "session_start": "", "session_size": "3", **{f"click_{code}": "1" for code in codes}}
+    mapping = load_mapping("globo")
+    table = mapping.apply(pl.DataFrame([{name: value or None for name, value in row.items()}]), CONTEXT)
+    replayed = mapping.apply([table.valid["raw"][0].encode()], CONTEXT)
+    assert replayed.valid.equals(table.valid)
+    assert (replayed.type_changes, replayed.unknown_fields) == ({}, {})

@@ -146,6 +146,14 @@ def test_every_reject_decodes_to_the_row_that_was_encoded(rows: list[dict[str, A
     assert keys == [f"{row['workspace']}/{row['receipt_id']}".encode() for row in rows]
 
 
+def test_a_reject_s_message_stays_near_the_size_of_its_payload() -> None:
+    payloads = [b"\0" * 900_000, b'"' * 900_000, b"\xff" * 900_000, b"x" * 900_000, b"y" * (1024 * 1024 + 1)]
+    rows = [dict.fromkeys(REJECT_SCHEMA, "x") | {"received_at": AT, "payload": payload} for payload in payloads]
+    _, values = wire.encode_rejects(pl.DataFrame(rows, REJECT_SCHEMA))
+    assert max(map(len, values)) < 1_300_000
+    assert wire.decode_rejects(values, 0, range(5))["payload"].to_list()[:4] == payloads[:4]
+
+
 def test_foreign_messages_in_quarantine_are_rejects_themselves() -> None:
     rejects = pl.DataFrame([dict.fromkeys(REJECT_SCHEMA, "x") | {"received_at": AT, "payload": b"\xff"}], REJECT_SCHEMA)
     _, (ours,) = wire.encode_rejects(rejects)
