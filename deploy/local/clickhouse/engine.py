@@ -19,6 +19,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Final
 from xml.sax.saxutils import escape
 
@@ -140,10 +141,7 @@ class Connection:
         return _statistics(result, 0, started)
 
     def begin_insert(self, statement: Statement) -> Insert:
-        try:
-            return Insert(self._raw.send_insert(statement.encoded(), statement.format))
-        except Exception as error:
-            raise from_engine(error) from None
+        return Insert(self._raw, statement)
 
     def read_settings(self, names: list[str]) -> dict[str, str | None]:
         """Current values; None where a setting has its default."""
@@ -166,24 +164,33 @@ class Connection:
 
 
 class Insert:
-    """An open streaming INSERT: `append` bytes of its format, then `finish` or `cancel`."""
+    """An INSERT whose data comes in pieces: `append` bytes of its format, then `finish` or `cancel`.
 
-    def __init__(self, raw: Any) -> None:
+    The engine begins when the data is complete in a temporary file. Its own streaming insert (chdb's `send_insert`) is
+    not used: it answers "written" also when a constraint, a view or the disk stopped the block, and the rows would be
+    lost without a word.
+    """
+
+    def __init__(self, raw: Any, statement: Statement) -> None:
         self._raw = raw
-        self._started = time.perf_counter_ns()
+        self._statement = statement
+        self._data = TemporaryFile()  # noqa: SIM115 - closed by finish or cancel
 
     def append(self, data: bytes) -> None:
-        try:
-            self._raw.append(data)
-        except Exception as error:
-            raise from_engine(error) from None
+        self._data.write(data)
 
     def finish(self) -> Statistics:
+        started = time.perf_counter_ns()
         try:
-            done = self._raw.finish()
+            self._data.flush()
+            place = f" FROM INFILE '/dev/fd/{self._data.fileno()}' COMPRESSION 'none' "
+            sql = f"{self._statement.with_clause(place)} FORMAT {self._statement.format}"
+            result = self._raw._conn.query(sql.encode("latin-1"), "Null")
         except Exception as error:
             raise from_engine(error) from None
-        rows, size = int(done.rows_written), int(done.bytes_written)
+        finally:
+            self._data.close()
+        rows, size = int(result.rows_written()), int(result.bytes_written())
         return Statistics(
             read_rows=rows,
             read_bytes=size,
@@ -191,14 +198,11 @@ class Insert:
             written_bytes=size,
             result_rows=rows,
             result_bytes=size,
-            elapsed_ns=time.perf_counter_ns() - self._started,
+            elapsed_ns=time.perf_counter_ns() - started,
         )
 
     def cancel(self) -> None:
-        try:
-            self._raw.cancel()
-        except Exception as error:  # the insert is over either way
-            log.debug("cancel of an insert: %s", error)
+        self._data.close()
 
 
 def quote(text: str) -> str:

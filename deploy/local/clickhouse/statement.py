@@ -59,6 +59,13 @@ class Statement:
             text = f"{self.sql}\n{target}FORMAT {default_format}"
         return text.encode("latin-1")
 
+    def with_clause(self, clause: str) -> str:
+        """An INSERT with `clause` before its SETTINGS, where the grammar wants the source of its data."""
+        for token in tokens(self.sql):
+            if token.kind == "word" and token.depth == 0 and token.value.upper() == "SETTINGS":
+                return self.sql[: token.start] + clause + self.sql[token.start :]
+        return self.sql + clause
+
     def encoded(self) -> bytes:
         return self.sql.encode("latin-1")
 
