@@ -40,5 +40,5 @@ def _python_uuid(text: str) -> str | None:
 def derive_ids(identity: pl.Series) -> pl.Series:
     """Return the UUIDv5 (RFC 9562) of each identity text: the same text always gives the same id; null stays null."""
     uuid5 = uuid_utils.uuid5
-    ids = [None if text is None else str(uuid5(NAMESPACE, text)) for text in identity]
+    ids = [None if text is None else str(uuid5(NAMESPACE, text)) for text in identity.to_list()]
     return pl.Series(identity.name, ids, dtype=pl.String)
