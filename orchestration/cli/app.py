@@ -73,9 +73,21 @@ app = typer.Typer(
 
 
 def _register() -> None:
-    from orchestration.cli import doctor, ingest, mapping, proof, quarantine, query, simulate, stack
+    from orchestration.cli import (
+        demo,
+        doctor,
+        ingest,
+        mapping,
+        proof,
+        quarantine,
+        query,
+        replay,
+        sealing,
+        simulate,
+        stack,
+    )
 
-    for module in (stack, doctor, ingest, simulate, mapping, query, proof, quarantine):
+    for module in (stack, demo, doctor, ingest, simulate, mapping, query, sealing, proof, replay, quarantine):
         module.register(app)
 
 

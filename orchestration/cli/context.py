@@ -23,4 +23,6 @@ def load_settings() -> Settings:
 
     if os.environ.get("TALLY_DEBUG") != "1":
         logging.getLogger().addHandler(logging.NullHandler())
-    return Loaded()
+    settings = Loaded()
+    os.environ["DAGSTER_HOME"] = str(settings.dagster_home)  # runs that a command starts belong to this home's Dagster
+    return settings

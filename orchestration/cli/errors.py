@@ -69,6 +69,8 @@ def explain(error: BaseException) -> Failure:
         failure = Failure(_settings_message(error), "", ExitCode.USAGE)
     elif names & _USAGE_NAMES:
         failure = Failure(message, "", ExitCode.USAGE)
+    elif "Failure" in names and hasattr(error, "allow_retries"):  # dagster.Failure: a run said why it failed
+        failure = Failure(message, "`tally dagster` shows the run", ExitCode.PROBLEM)
     elif names & _STORE_NAMES:
         failure = Failure(message, _START_HINT, _DOWN)
     elif isinstance(error, OSError) and error.strerror:

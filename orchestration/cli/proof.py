@@ -5,6 +5,7 @@ Belongs here: arguments and tables. Does not belong here: the checks (`serving`)
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,9 +13,11 @@ import typer
 from orchestration.cli.context import load_settings
 from orchestration.cli.errors import ExitCode
 from orchestration.cli.output import JsonFlag, bad, good, out, print_json, table
-from orchestration.cli.times import number
+from orchestration.cli.times import iso, number, parse_time
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import polars as pl
 
     from orchestration.settings import Settings
@@ -24,6 +27,8 @@ VERDICTS = ("taken", "stored", "duplicate", "quarantined", "missing", "doubled",
 
 def register(app: typer.Typer) -> None:
     app.command(rich_help_panel="Proof")(ledger)
+    app.command(rich_help_panel="Proof")(verify)
+    app.command(rich_help_panel="Proof")(gaps)
 
 
 def ledger(
@@ -88,3 +93,110 @@ def show_ledger(frame: pl.DataFrame, *, partitions: bool = False) -> None:
 
 def _mark(*, balanced: bool) -> object:
     return good("ok") if balanced else bad("NOT BALANCED")
+
+
+def verify(
+    *,
+    start: Annotated[str | None, typer.Option("--from", help="Hours from here (default: the first).")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Hours before (default: past the last).")] = None,
+    network: Annotated[list[str] | None, typer.Option(help="One network, repeatable (default: all).")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Compare live with sealed, hour by hour, and the events of every store. Exit code 1: a row was lost or doubled.
+
+    `late` hours got events after they were sealed: the next sealing takes them in and notes a restatement.
+
+    Example: [bold]tally verify --from -2d[/]
+    """
+    found = read_verdicts(load_settings(), start, end, network)
+    if json:
+        print_json({"ok": found.ok, "verdicts": found.counts, "totals": found.totals, "hours": found.hours.to_dicts()})
+    else:
+        show_verdicts(found)
+    if not found.ok:
+        raise typer.Exit(ExitCode.PROBLEM)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """`hours`: one row per sealed (hour, network) (`serving.verify.VERIFY_SCHEMA`). `totals`: events per store."""
+
+    hours: pl.DataFrame
+    totals: Mapping[str, int]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return dict(self.hours["verdict"].value_counts(sort=True).iter_rows())
+
+    @property
+    def ok(self) -> bool:
+        return "different" not in self.counts
+
+
+def read_verdicts(
+    settings: Settings, start: str | None = None, end: str | None = None, networks: Sequence[str] | None = None
+) -> Verdicts:
+    """Ask for the comparison and the totals. Times as `times.parse_time` reads them."""
+    from datetime import UTC, datetime
+
+    from orchestration.stack.stores import event_log, raw_store
+    from resources.clickhouse import open_clickhouse
+    from serving.verify import totals
+    from serving.verify import verify as compare
+
+    now = datetime.now(UTC)
+    first, last = (parse_time(text, now=now) if text else None for text in (start, end))
+    client = open_clickhouse(settings.clickhouse_url)
+    with event_log(settings) as log, raw_store(settings) as store:
+        return Verdicts(compare(client, first, last, networks), totals(client, log, store))
+
+
+def show_verdicts(found: Verdicts) -> None:
+    """Print the verdicts, hours that differ, and the totals of the stores."""
+    import polars
+
+    console = out()
+    wrong = found.hours.filter(polars.col("verdict").is_in(["different", "late", "filtered"])).head(50)
+    if wrong.height:
+        columns = ("live", "sealed", "considered", "admitted", "differing_rows")
+        rows = [
+            [iso(row["bucket"]), row["network"], *(number(row[name]) for name in columns), row["verdict"]]
+            for row in wrong.to_dicts()
+        ]
+        console.print(table("Hours that are not equal", ("hour", "network", *columns, "verdict"), rows, right=columns))
+    totals = [(name, number(count)) for name, count in found.totals.items()]
+    console.print(table("Events per store", ("store", "events"), totals, right=("events",)))
+    if found.hours.is_empty():
+        console.print("No hour is sealed in this range, so there is nothing to compare.")
+        return
+    told = ", ".join(f"{number(count)} {verdict}" for verdict, count in found.counts.items())
+    verdict = good("live = sealed") if found.ok else bad("LIVE DIFFERS FROM SEALED")
+    console.print(verdict, f"in {number(found.hours.height)} sealed hours: {told}", sep=" ")
+
+
+def gaps(json: JsonFlag = False) -> None:
+    """List what is missing, each with the command that fills it: lost rows, unarchived ranges, hours without a seal.
+
+    Exit code 1 when something is.
+
+    Example: [bold]tally gaps[/]
+    """
+    from orchestration.stack.stores import event_log, raw_store
+    from resources.archive import open_archive
+    from resources.clickhouse import open_clickhouse
+    from serving.gaps import gaps as find
+
+    settings = load_settings()
+    with event_log(settings) as log, raw_store(settings) as store:
+        found = find(log, store, open_clickhouse(settings.clickhouse_url), open_archive(settings.archive_url))
+    console = out()
+    if json:
+        print_json({"ok": found.is_empty(), "gaps": found.to_dicts()})
+    elif found.is_empty():
+        console.print(good("nothing is missing"))
+    else:
+        for row in found.to_dicts():
+            console.print(f"{row['kind']:<13} {row['place']}: {row['detail']}", markup=False)
+            console.print(f"              → {row['command']}", markup=False, style="yellow")
+    if not found.is_empty():
+        raise typer.Exit(ExitCode.PROBLEM)

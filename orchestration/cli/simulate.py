@@ -15,10 +15,10 @@ from orchestration.cli.context import load_settings
 from orchestration.cli.errors import CliError
 from orchestration.cli.output import JsonFlag, err, out, print_json, table
 from orchestration.cli.progress import bar
-from orchestration.cli.times import number, parse_range, parse_time
+from orchestration.cli.times import iso, number, parse_range, parse_time
 
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from orchestration.settings import Settings
     from streaming.simulator.run import HttpSink
@@ -62,7 +62,7 @@ def simulate(
     network = SimulatedNetwork(SimulationConfig(seed=seed, rate=rate, window_seconds=window, steady=steady))
     # The truth of an endless stream would fill the memory: live it is recorded on request only.
     record = Truth() if start is not None or truth else None
-    period = None if start is None else parse_range(start, end)
+    period = None if start is None else _whole_windows(*parse_range(start, end))
     limit = _duration(duration)
     sink = collector_sink(settings)
     begun = time.monotonic()
@@ -94,6 +94,16 @@ def simulate(
     rows = [(name, number(value)) for name, value in summary.items() if isinstance(value, int)]
     rows.append(("rows/s", number(round(sent / seconds))))
     out().print(table("Simulated", ("", "rows"), rows, right=("rows",)))
+
+
+def _whole_windows(start: datetime, end: datetime) -> tuple[datetime, datetime]:
+    """End with the last whole window, so that history up to now holds nothing from the future."""
+    from datetime import UTC, datetime
+
+    last = datetime.fromtimestamp(end.timestamp() // HISTORY_WINDOW_SECONDS * HISTORY_WINDOW_SECONDS, UTC)
+    if start >= last:
+        raise CliError(f"no whole window of {HISTORY_WINDOW_SECONDS} s lies between {iso(start)} and {iso(end)}")
+    return start, last
 
 
 def collector_sink(settings: Settings, batch_rows: int = 2000) -> HttpSink:

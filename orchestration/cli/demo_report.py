@@ -1,0 +1,109 @@
+"""What the demo shows at its end: numbers, account, verdicts, addresses, and what to try next.
+
+Belongs here: the final page. Does not belong here: the steps before it (`demo`).
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestration.cli.output import bad, good, out, table
+from orchestration.cli.stack import urls
+from orchestration.cli.times import duration, iso, number, size
+
+if TYPE_CHECKING:
+    from orchestration.settings import Settings
+
+SHOWN_METRICS = (
+    *("events", "active_actors", "posts", "engagements"),
+    *("conversation_rate", "ad_clicks", "click_through_rate"),
+)
+
+
+@dataclass(slots=True)
+class Shown:
+    """What the steps found out: the range of the events, the networks, and the checks that failed."""
+
+    start: datetime
+    end: datetime
+    networks: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+    def check(self, name: str, *, ok: bool) -> str:
+        if not ok:
+            self.failed.append(name)
+        return "" if ok else "FAILED"
+
+
+def tell(settings: Settings, shown: Shown, seconds: float) -> None:
+    from orchestration.cli.proof import read_ledger, show_ledger
+    from orchestration.stack.status import gather
+
+    console = out()
+    _show_numbers(settings, shown)
+    show_ledger(read_ledger(settings))
+    console.print(good("live = sealed") if "live = sealed" not in shown.failed else bad("LIVE DIFFERS FROM SEALED"))
+    status = gather(settings)
+    console.print(f"Memory of the whole stack: {size(status.memory)} in {len(status.processes)} processes.")
+    for name, url in urls(settings).items():
+        console.print(f"  {name:<12} {url}", markup=False)
+    failed = ", ".join(shown.failed)
+    verdict = bad(f"failed: {failed}") if failed else good("every check passed")
+    console.print(f"Demo ready after {duration(seconds)}; ", verdict, sep="")
+    console.print("\nTry next, in another terminal:")
+    for line in _next_commands(settings, shown):
+        console.print(f"  {line}", markup=False)
+
+
+def _show_numbers(settings: Settings, shown: Shown) -> None:
+    """One table of metrics by network and day, one of the busiest topics or objects."""
+    from orchestration.cli.query import show_answer
+    from resources.clickhouse import open_clickhouse
+    from serving.query import MetricQuery, answer
+
+    client = open_clickhouse(settings.clickhouse_url)
+    filters = {"network": shown.networks}
+    columns: dict[tuple[str, str], dict[str, str]] = {}
+    for metric in SHOWN_METRICS:
+        question = MetricQuery(metric, ("network",), shown.start, shown.end, "day", filters=filters)
+        for row in answer(client, question).frame.iter_rows(named=True):
+            key = (row["bucket"].strftime("%Y-%m-%d"), row["network"])
+            columns.setdefault(key, {})[metric] = number(row["value"])
+    rows = [[*key, *(cells.get(metric, "-") for metric in SHOWN_METRICS)] for key, cells in sorted(columns.items())]
+    out().print(
+        table("Metrics by day (UTC) and network", ("day", "network", *SHOWN_METRICS), rows, right=SHOWN_METRICS)
+    )
+    for dimension in ("topic", "object"):
+        question = MetricQuery(
+            "engagements" if dimension == "topic" else "events",
+            (dimension,), shown.start, shown.end, "total", filters=filters, limit=8, order="-value",
+        )  # fmt: skip
+        top = answer(client, question)
+        if top.frame.height:
+            show_answer(top)
+            return
+
+
+def _next_commands(settings: Settings, shown: Shown) -> list[str]:
+    home = os.path.relpath(settings.home) if settings.home.is_relative_to(Path.cwd()) else str(settings.home)
+    network = shown.networks[0]
+    key = settings.write_keys.get_secret_value().split(",")[0].partition("=")[2]
+    event = '{"event_id":"0190a1b2-0000-7000-8000-000000000001","type":"post.created","actor":"me","occurred_at":"%s"}'
+    since = iso(shown.end - timedelta(hours=6))[:13].replace(" ", "T")
+    return [
+        f"export TALLY_HOME={shlex.quote(home)} PATH=$PWD/.venv/bin:$PATH",
+        "tally status",
+        f"tally query active_actors --by network --grain hour --from {since}",
+        f"tally query events --by type --grain total --where network={network} --order -value",
+        f"tally query events --grain day --tz Asia/Kolkata --where network={network}",
+        'tally sql "SELECT type, count() FROM events GROUP BY type ORDER BY 2 DESC"',
+        'tally sql --engine duckdb "SELECT network, count(*) FROM raw GROUP BY ALL"',
+        "tally ledger && tally verify && tally quarantine list",
+        f"curl -H 'Authorization: Bearer {key}' -d '{event % iso(datetime.now(UTC)).replace(' ', 'T')}' "
+        f"http://{settings.collector_host}:{settings.collector_port}/v1/events",
+    ]

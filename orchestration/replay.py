@@ -1,0 +1,270 @@
+"""Replay: write again what a store has lost, from the event log; and build the live tables anew.
+
+Belongs here: repairing stores position by position. Does not belong here: quarantine (`orchestration.quarantine`),
+sealing.
+
+Both writers are idempotent by position, so a replay over whole ranges changes only what is missing. Positions are taken
+up to what each group has committed: what lies beyond is the workers' business. While the live tables are mended, the
+stack's live worker is paused: rollups of an hour are rebuilt from its events, and an insert in between would be lost.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import polars as pl
+
+from contracts.event_types import TOPICS
+from orchestration.settings import Settings
+from orchestration.stack.errors import StackError
+from orchestration.stack.lifecycle import is_running
+from orchestration.stack.paths import StackPaths
+from orchestration.stack.stores import event_log, raw_store
+from orchestration.stack.supervisord import Supervisor
+from resources.clickhouse import Client, open_clickhouse, query_frame
+from resources.clickhouse.sql import render
+from resources.event_log.base import EventLog, OffsetRange, TopicPartition
+from resources.raw_store.base import PositionRange, VerdictCounts
+from streaming.topics import GROUP_LIVE, GROUP_RAW
+from streaming.worker.batch import batch_of
+from streaming.worker.decode import DecodedBatch, decode_batch
+from streaming.worker.live import LiveWriter
+from streaming.worker.raw import RawWriter
+
+LIVE_TABLES = ("events", "event_positions", "live_rejects", "live_engagement_minute", "live_engagement_hour")
+ROLLUPS = ("live_engagement_minute", "live_engagement_hour")
+CHUNK = 20_000
+_PAUSE_SECONDS = 15.0
+
+Progress = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class ReplayReport:
+    """Messages read again, and verdicts that were missing: `raw` and `live` count what was written anew, by verdict."""
+
+    messages: int = 0
+    raw: dict[str, int] = field(default_factory=dict)
+    live: dict[str, int] = field(default_factory=dict)
+    rebuilt_hours: int = 0
+
+
+def replay_window(settings: Settings, start: datetime, end: datetime, progress: Progress) -> ReplayReport:
+    """Write again what the stores lack of the messages appended in `[start, end)`, UTC.
+
+    Raises LogUnavailableError, StackError when the live worker cannot be paused. Repeat it after any interruption.
+    """
+    report = ReplayReport()
+    with event_log(settings) as log:
+        window = _appended(log, start, end)
+        progress("raw store")
+        _replay_raw(settings, log, _taken(log, GROUP_RAW, window), report)
+        with _paused(settings, "worker-live"):
+            progress("ClickHouse")
+            _replay_live(
+                open_clickhouse(settings.clickhouse_url), settings, log, _taken(log, GROUP_LIVE, window), report
+            )
+    return report
+
+
+def rebuild_live(settings: Settings, progress: Progress) -> ReplayReport:
+    """Empty the live tables and fill them again from the log; queries answer from sealed hours meanwhile.
+
+    Raises StackError when the log no longer holds everything the live group has read (retention): then emptying the
+    tables would lose rows.
+    """
+    report = ReplayReport()
+    with event_log(settings) as log:
+        everything = [
+            OffsetRange(topic, partition, 0, high)
+            for topic in TOPICS
+            for partition, (_, high) in log.watermarks(topic).items()
+        ]
+        gone = [
+            f"{place.topic}/{place.partition}"
+            for place in everything
+            if log.watermarks(place.topic)[place.partition][0] > 0
+        ]
+        if gone:
+            raise StackError(
+                f"the log has let go of the first messages of {', '.join(gone)}, so the live tables cannot be built "
+                "from it alone; `tally replay --from … --to …` mends what the log still holds"
+            )
+        with _paused(settings, "worker-live"):
+            client = open_clickhouse(settings.clickhouse_url)
+            progress("empty the live tables")
+            for table in LIVE_TABLES:
+                client.command(f"TRUNCATE TABLE {table}")
+            progress("fill them from the log")
+            _replay_live(client, settings, log, _taken(log, GROUP_LIVE, everything), report)
+    return report
+
+
+def _appended(log: EventLog, start: datetime, end: datetime) -> list[OffsetRange]:
+    ranges = []
+    for topic in TOPICS:
+        first, last = (log.offsets_at(topic, int(moment.timestamp() * 1000)) for moment in (start, end))
+        ranges += [OffsetRange(topic, partition, first[partition], last[partition]) for partition in first]
+    return ranges
+
+
+def _taken(log: EventLog, group: str, ranges: Sequence[OffsetRange]) -> list[OffsetRange]:
+    """The part of the ranges that the group has committed."""
+    commits = log.group_commits(group)
+    cut = []
+    for place in ranges:
+        commit = commits.get(TopicPartition(place.topic, place.partition))
+        end = min(place.end, commit.offset if commit else 0)
+        if place.start < end:
+            cut.append(place._replace(end=end))
+    return cut
+
+
+def _batches(log: EventLog, ranges: Sequence[OffsetRange]) -> Iterator[DecodedBatch]:
+    for messages in log.read(ranges, CHUNK):
+        place = OffsetRange(messages.topic, messages.partition, messages.offsets[0], messages.offsets[-1] + 1)
+        yield decode_batch(batch_of([messages], [place]))
+
+
+def _replay_raw(settings: Settings, log: EventLog, ranges: Sequence[OffsetRange], report: ReplayReport) -> None:
+    with raw_store(settings) as store:
+        writer = RawWriter(store, threading.Event())
+        before = _verdicts(store.verdicts([_position(place) for place in ranges]).values())
+        for batch in _batches(log, ranges):
+            report.messages += batch.rows
+            writer.write(batch, f"replay/{uuid.uuid4()}", recovering=False)
+        after = _verdicts(store.verdicts([_position(place) for place in ranges]).values())
+    report.raw = {name: after[name] - before[name] for name in after}
+
+
+def _position(place: OffsetRange) -> PositionRange:
+    return PositionRange(*place)
+
+
+def _verdicts(counts: Iterable[VerdictCounts]) -> dict[str, int]:
+    names = ("stored", "duplicate", "quarantined")
+    listed = list(counts)
+    return {name: sum(getattr(count, name) for count in listed) for name in names}
+
+
+def _replay_live(
+    client: Client, settings: Settings, log: EventLog, ranges: Sequence[OffsetRange], report: ReplayReport
+) -> None:
+    writer = LiveWriter(settings.clickhouse_url, threading.Event())
+    counts = {"stored": 0, "duplicate": 0, "quarantined": 0}
+    try:
+        for place in ranges:
+            present = _present(client, place)
+            _forget_phantoms(client, place)
+            for batch in _batches(log, [place]):
+                lacking = _without(batch, present)
+                if lacking.rows:
+                    written = writer.write(lacking, f"replay/{uuid.uuid4()}", recovering=False)
+                    for name in counts:
+                        counts[name] += getattr(written, name)
+    finally:
+        writer.close()
+    report.live = counts
+    hours = _wrong_hours(client)
+    if hours:
+        _rebuild_rollups(client, hours)
+    report.rebuilt_hours = len(hours)
+
+
+_HERE = (
+    "log_topic = {topic:String} AND log_partition = {partition:Int32}"
+    " AND log_offset >= {start:Int64} AND log_offset < {end:Int64}"
+)
+_PRESENT = f"""
+SELECT log_offset FROM events WHERE {_HERE}
+UNION ALL
+SELECT log_offset FROM live_rejects WHERE {_HERE}
+"""  # noqa: S608 - made of constants
+_PHANTOMS = f"""
+ALTER TABLE event_positions DELETE WHERE {_HERE} AND log_offset NOT IN (SELECT log_offset FROM events WHERE {_HERE})
+SETTINGS mutations_sync = 1
+"""  # noqa: S608 - made of constants
+
+
+def _present(client: Client, place: OffsetRange) -> pl.Series:
+    """Offsets of the range that ClickHouse has a verdict for."""
+    return query_frame(client, _PRESENT, place._asdict())["log_offset"].unique()
+
+
+def _forget_phantoms(client: Client, place: OffsetRange) -> None:
+    """Drop index entries of rows that `events` no longer has: by them a lost row would pass for a stored one."""
+    client.command(_PHANTOMS, parameters=place._asdict())
+
+
+def _without(batch: DecodedBatch, present: pl.Series) -> DecodedBatch:
+    events = batch.events.filter(~pl.col("log_offset").is_in(present.implode()))
+    rejects = batch.rejects.filter(~pl.col("log_offset").is_in(present.implode()))
+    return DecodedBatch(events, rejects, events.height + rejects.height)
+
+
+_HOUR_COUNTS = """
+SELECT hour, name, sum(n) AS n
+FROM
+(
+    SELECT toUnixTimestamp(toStartOfHour(event_time)) AS hour, 'events' AS name, count() AS n FROM events GROUP BY hour
+    UNION ALL
+    SELECT toUnixTimestamp(toStartOfHour(bucket)), 'minute', sum(events) FROM live_engagement_minute
+    WHERE dimension = 'all' GROUP BY 1
+    UNION ALL
+    SELECT toUnixTimestamp(bucket), 'hours', sum(events) FROM live_engagement_hour WHERE dimension = 'all' GROUP BY 1
+)
+GROUP BY hour, name
+"""
+
+
+def _wrong_hours(client: Client) -> list[int]:
+    """Hours (s since 1970) whose live rollups do not add up to their events.
+
+    Asked of the tables and not remembered from the writing: a replay that was killed before it rebuilt them shows here.
+    """
+    counts = query_frame(client, _HOUR_COUNTS).pivot("name", index="hour", values="n").fill_null(0)
+    names = [name for name in ("events", "minute", "hours") if name in counts.columns]
+    return sorted(counts.filter(pl.concat_list(names).list.n_unique() > 1)["hour"])
+
+
+def _rebuild_rollups(client: Client, hours: Sequence[int]) -> None:
+    """Compute both live rollups of these hours from `events` again; the hour's follows the minute's by its view."""
+    parameters = {"hours": list(hours)}
+    chosen = "toUnixTimestamp(toStartOfHour({})) IN {{hours:Array(Int64)}}"
+    for table in ROLLUPS:
+        client.command(
+            f"ALTER TABLE {table} DELETE WHERE {chosen.format('bucket')} SETTINGS mutations_sync = 1",
+            parameters=parameters,
+        )
+    source = f"(SELECT * FROM events WHERE {chosen.format('event_time')})"  # noqa: S608 - made of constants
+    rollup = render("engagement_rollup", source=source, bucket="toStartOfMinute(event_time)")
+    # A block like one that was inserted before must not be taken for its repetition.
+    client.command(
+        f"INSERT INTO live_engagement_minute {rollup}", parameters=parameters, settings={"insert_deduplicate": 0}
+    )
+
+
+@contextmanager
+def _paused(settings: Settings, process: str) -> Iterator[None]:
+    """Stop a process of this home's stack for the block. Without a stack here, nothing is paused."""
+    if not is_running(settings):
+        yield
+        return
+    supervisor = Supervisor(StackPaths(settings.home))
+    supervisor.stop(process)
+    waiting = threading.Event()
+    for _ in range(int(_PAUSE_SECONDS * 10)):
+        if supervisor.states()[process].gone:
+            break
+        waiting.wait(0.1)
+    else:
+        raise StackError(f"{process} does not stop; `tally status` shows it")
+    try:
+        yield
+    finally:
+        supervisor.start(process)
