@@ -25,10 +25,13 @@ IDLE_AFTER = timedelta(minutes=5)
 class Progress:
     """What the store holds; None where it holds no event.
 
-    `first`, `last`: extent of event_time. `changed_at`: the newest arrival or seal.
+    `complete_until`: buckets that end by then are complete, because the watermark is past them by the allowed
+    lateness, or because an hour that ends then was sealed after its time. `first`, `last`: extent of event_time.
+    `changed_at`: the newest arrival or seal.
     """
 
     watermark: datetime | None
+    complete_until: datetime | None
     first: datetime | None
     last: datetime | None
     changed_at: datetime | None
@@ -40,16 +43,21 @@ def read_progress(client: Client, now: datetime, as_of: datetime | None) -> Prog
     parameters: dict[str, Any] = {
         "now": _micros(as_of or now),
         "idle_ms": int(IDLE_AFTER / timedelta(milliseconds=1)),
+        "lateness_s": int(ALLOWED_LATENESS / timedelta(seconds=1)),
     }
     sql = render("progress", as_of=as_of is not None)
-    events, seals, watermark, first, last, received, sealed = client.query(sql, parameters=parameters).result_rows[0]
+    row = client.query(sql, parameters=parameters).result_rows[0]
+    events, seals, watermark, first, last, received, sealed, sealed_through = row
     digest = hashlib.sha256(f"{events}/{seals}/{received}/{sealed}".encode()).hexdigest()[:16]
     changed = max((each for each in (_at(received), _at(sealed)) if each is not None), default=None)
-    return Progress(_at(watermark), _at(first), _at(last), changed, digest)
+    settled = _at(watermark)
+    known = (settled - ALLOWED_LATENESS if settled else None, _at((sealed_through or 0) * 1_000_000))
+    complete_until = max((each for each in known if each is not None), default=None)
+    return Progress(settled, complete_until, _at(first), _at(last), changed, digest)
 
 
-def _at(micros: int) -> datetime | None:
-    """Return the instant; the store says 0 where there is none."""
+def _at(micros: int | None) -> datetime | None:
+    """Return the instant; the store says 0, or nothing, where there is none."""
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros) if micros else None
 
 

@@ -16,7 +16,7 @@ import polars as pl
 from resources.clickhouse import Client, query_frame
 from serving.errors import QueryError, UnknownNameError
 from serving.plan import DIMENSIONS, MetricQuery, Plan, check, make_plan
-from serving.progress import ALLOWED_LATENESS, Progress, read_progress
+from serving.progress import Progress, read_progress
 from serving.timeline import GRAINS, bucket_sql
 
 __all__ = ["DIMENSIONS", "GRAINS", "MetricAnswer", "MetricQuery", "QueryError", "UnknownNameError", "answer"]
@@ -124,7 +124,7 @@ def _mark(
     plan: Plan, values: pl.DataFrame, grid: pl.DataFrame, progress: Progress
 ) -> tuple[pl.DataFrame, datetime | None]:
     """Join values and buckets, and mark the buckets that are whole and can no longer grow."""
-    settled = (progress.watermark - ALLOWED_LATENESS).timestamp() if progress.watermark else float("-inf")
+    settled = progress.complete_until.timestamp() if progress.complete_until else float("-inf")
     start, end = plan.start.timestamp(), plan.end.timestamp()
     closed = pl.col("bucket_stop") <= settled
     grid = grid.with_columns(complete=closed & (pl.col("bucket_start") >= start) & (pl.col("bucket_stop") <= end))

@@ -35,7 +35,14 @@ if(countIf({{ active }}) = 0, max(newest_event), minIf(newest_event, {{ active }
 WITH
 published AS
 (
-    SELECT count() AS seals, toUnixTimestamp64Micro(max(sealed_at)) AS sealed
+    SELECT
+        count() AS seals,
+        toUnixTimestamp64Micro(max(sealed_at)) AS sealed,
+        -- an hour sealed while it was still filling says nothing about its end
+        maxIf(
+            toUnixTimestamp(bucket) + 3600,
+            dataset = 'engagement_hourly' AND sealed_at >= bucket + toIntervalSecond(3600 + {lateness_s:Int64})
+        ) AS sealed_through
     FROM seals
     {% if as_of %}WHERE sealed_at <= {{ now }}{% endif %}
 
@@ -47,6 +54,7 @@ SELECT
     toUnixTimestamp64Micro(toDateTime64(min(oldest_event), 6, 'UTC')),
     toUnixTimestamp64Micro(toDateTime64(max(newest_event), 6, 'UTC')),
     toUnixTimestamp64Micro(toDateTime64(max(newest_receipt), 6, 'UTC')),
-    any((SELECT sealed FROM published))
+    any((SELECT sealed FROM published)),
+    any((SELECT sealed_through FROM published))
 FROM ({{ log_progress(now if as_of else '') }})
 {% endmacro %}

@@ -106,9 +106,8 @@ def test_a_resealed_hour_makes_an_older_day_step_aside(
 def test_complete_through_follows_the_slowest_partition_that_is_not_idle(clickhouse: Client, reference: Any) -> None:
     rows = reference.make_events(seed=1, count=400, start=START, end=START + 4 * HOUR)
     one = (pl.col("log_topic") == "content-events") & (pl.col("log_partition") == 0)
-    reference.insert_events(
-        clickhouse, rows.filter(~one | (pl.col("event_time") < START + 2 * HOUR + timedelta(minutes=10)))
-    )
+    early = pl.col("event_time") < START + 2 * HOUR + timedelta(minutes=10)
+    reference.insert_events(clickhouse, rows.filter(~one | early))
     query = MetricQuery("events", grain="hour", start=START, end=START + 5 * HOUR)
     slow = rows.filter(one & early)["received_at"].max()
 
@@ -166,3 +165,13 @@ def test_as_of_must_be_a_known_instant(clickhouse: Client) -> None:
     for as_of, words in ((datetime(2024, 1, 1), "no time zone"), (datetime(2124, 1, 1, tzinfo=UTC), "future")):  # noqa: DTZ001 - that is the case
         with pytest.raises(QueryError, match=words):
             answer(clickhouse, MetricQuery("events", as_of=as_of))
+
+
+def test_an_hour_sealed_after_its_time_is_complete_even_if_nothing_came_later(
+    clickhouse: Client, reference: Any, events: pl.DataFrame
+) -> None:
+    query, now = MetricQuery("events", grain="hour", start=START, end=START + 4 * HOUR), START + 5 * HOUR
+    reference.seal(clickhouse, [START + 3 * HOUR], ["alpha"], START + 3 * HOUR + timedelta(minutes=59))
+    assert answer(clickhouse, query, now=now).complete_through == START + 3 * HOUR
+    reference.seal(clickhouse, [START + 3 * HOUR], ["alpha"], START + 4 * HOUR + timedelta(minutes=2))
+    assert answer(clickhouse, query, now=now).complete_through == START + 4 * HOUR
