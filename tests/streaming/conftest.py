@@ -17,7 +17,7 @@ import pytest
 from contracts.event_types import TOPICS
 from contracts.mapping import load_mapping
 from resources.event_log import open_event_log
-from resources.event_log.base import EventLog, OffsetRange
+from resources.event_log.base import Commit, EventLog, OffsetRange
 from resources.raw_store import open_raw_store
 from resources.raw_store.base import PositionRange, RawStore
 from streaming.intake import Admission, Submission, admit, new_receipt_id
@@ -125,6 +125,20 @@ def config_of(log_url: str, tmp_path: Path) -> Callable[..., WorkerConfig]:
         return worker_config(group, log_url, tmp_path, clickhouse_url, **options)
 
     return make
+
+
+@pytest.fixture
+def rewind(event_log: EventLog) -> Callable[[str], None]:
+    """Set a group back to the beginning, as an operator does who wants everything read again."""
+
+    def run(group: str) -> None:
+        consumer = event_log.consumer(group, TOPICS)
+        while not consumer.assignment():
+            consumer.poll(1, 0.1)
+        consumer.commit({place: Commit(0) for place in consumer.assignment()})
+        consumer.close()
+
+    return run
 
 
 @pytest.fixture
