@@ -11,11 +11,10 @@ check `no_gaps` names it until then. There is no `run_key`: Dagster remembers th
 reset to archive again would be ignored without a word.
 """
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Mapping
+from contextlib import closing
 
 import dagster as dg
 
@@ -70,8 +69,8 @@ def build_event_log_sensor(job_name: str, *, running: bool, interval_seconds: in
         tags={"domain": "events"},
     )
     def event_log_sensor(context: dg.SensorEvaluationContext, event_log: EventLogResource) -> dg.SensorResult:
-        log = event_log.open()
-        return evaluate(log, context.cursor, hold_seconds())
+        with closing(event_log.open()) as log:
+            return evaluate(log, context.cursor, hold_seconds())
 
     return event_log_sensor
 

@@ -7,9 +7,8 @@ run under way is left alone, and one whose last run failed is tried again after 
 sensor that repeats a failing run at every tick would fill the run log.
 """
 
-from __future__ import annotations
-
 import hashlib
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -57,8 +56,8 @@ def build_late_data_sensor(job_name: str, *, running: bool) -> dg.SensorDefiniti
     def late_data_sensor(
         context: dg.SensorEvaluationContext, event_log: EventLogResource, clickhouse: ClickHouseResource
     ) -> dg.SensorResult:
-        log, client = event_log.open(), clickhouse.open()
-        return evaluate(log, client, context.instance, datetime.now(UTC))
+        with closing(event_log.open()) as log, closing(clickhouse.open()) as client:
+            return evaluate(log, client, context.instance, datetime.now(UTC))
 
     return late_data_sensor
 

@@ -3,9 +3,8 @@
 Belongs here: Dagster's side of them. Does not belong here: the work (`build`).
 """
 
-from __future__ import annotations
-
 import time
+from contextlib import closing
 
 import dagster as dg
 from pydantic import Field
@@ -60,11 +59,11 @@ def engagement_hourly(
     """
     began = time.monotonic()
     asked = scope_of_keys(context.partition_keys)
-    log, client = event_log.open(), clickhouse.open()
-    scope, watermark = complete_part(log, client, asked, HOUR)
-    report = build_hourly(client, scope, cause=config.cause, run_id=context.run.run_id)
-    metadata = of_build(report, time.monotonic() - began)
-    return settle(context, report, asked=asked, watermark=watermark, metadata=metadata, key=event_hour_key)
+    with closing(event_log.open()) as log, closing(clickhouse.open()) as client:
+        scope, watermark = complete_part(log, client, asked, HOUR)
+        report = build_hourly(client, scope, cause=config.cause, run_id=context.run.run_id)
+        metadata = of_build(report, time.monotonic() - began)
+        return settle(context, report, asked=asked, watermark=watermark, metadata=metadata, key=event_hour_key)
 
 
 @dg.asset(
@@ -108,8 +107,8 @@ def engagement_daily(
     """
     began = time.monotonic()
     asked = scope_of_keys(context.partition_keys)
-    log, client = event_log.open(), clickhouse.open()
-    scope, watermark = complete_part(log, client, asked, DAY)
-    report = build_daily(client, scope, cause=config.cause, run_id=context.run.run_id)
-    metadata = of_build(report, time.monotonic() - began)
-    return settle(context, report, asked=asked, watermark=watermark, metadata=metadata, key=event_day_key)
+    with closing(event_log.open()) as log, closing(clickhouse.open()) as client:
+        scope, watermark = complete_part(log, client, asked, DAY)
+        report = build_daily(client, scope, cause=config.cause, run_id=context.run.run_id)
+        metadata = of_build(report, time.monotonic() - began)
+        return settle(context, report, asked=asked, watermark=watermark, metadata=metadata, key=event_day_key)

@@ -3,10 +3,9 @@
 Belongs here: Dagster's side of it: partitions, config, metadata. Does not belong here: the work (`process`).
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -82,17 +81,17 @@ def raw_events(
     began = time.monotonic()
     keys = [str(key) for key in context.partition_keys]
     given = _by_hour(config.ranges, keys)
-    log, raw, client = event_log.open(), raw_store.open(), clickhouse.open()
-    stores = Stores(log, raw, archive.open(), client)
-    results = [
-        archive_hour(stores, parse_hour(key), datetime.now(UTC), given.get(key), config.wait_seconds)
-        for key in keys
-        if not config.ranges or key in given
-    ]
-    for result in results:
-        if not balanced(result.account):
-            context.log.error(explain(result.account, "raw store"))
-    return dg.MaterializeResult(metadata=_metadata(results, time.monotonic() - began))
+    with closing(event_log.open()) as log, closing(raw_store.open()) as raw, closing(clickhouse.open()) as client:
+        stores = Stores(log, raw, archive.open(), client)
+        results = [
+            archive_hour(stores, parse_hour(key), datetime.now(UTC), given.get(key), config.wait_seconds)
+            for key in keys
+            if not config.ranges or key in given
+        ]
+        for result in results:
+            if not balanced(result.account):
+                context.log.error(explain(result.account, "raw store"))
+        return dg.MaterializeResult(metadata=describe(results, time.monotonic() - began))
 
 
 def _by_hour(ranges: Sequence[RangeToArchive], keys: Sequence[str]) -> dict[str, list[PositionRange]]:
@@ -107,7 +106,8 @@ def _by_hour(ranges: Sequence[RangeToArchive], keys: Sequence[str]) -> dict[str,
     return given
 
 
-def _metadata(results: Sequence[HourResult], seconds: float) -> Metadata:
+def describe(results: Sequence[HourResult], seconds: float) -> Metadata:
+    """Metadata of archived hours: the account, offset ranges, parts and a plot."""
     accounts = pl.concat([result.account for result in results])
     totals = by_verdict(accounts)
     parts = [part for result in results for part in result.archived.parts]

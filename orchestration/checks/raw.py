@@ -6,8 +6,7 @@ The first two are in every run and look at that run's ranges only, so that they 
 an hour is closed, and any time from the UI.
 """
 
-from __future__ import annotations
-
+from contextlib import closing
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -49,21 +48,21 @@ def accounting_equation(
     context: dg.AssetCheckExecutionContext, event_log: EventLogResource, raw_store: RawStoreResource
 ) -> dg.AssetCheckResult:
     """Every offset of the hours that the raw group has read has exactly one verdict."""
-    log, raw = event_log.open(), raw_store.open()
-    ranges = given_ranges(context) or _hours_ranges(log, ingest_hours(context))
-    ranges = subtract(ranges, unread(ranges, committed(log)))
-    account = reconcile(raw, log, ranges)
-    ok = balanced(account)
-    return dg.AssetCheckResult(
-        passed=ok,
-        description=None if ok else explain(account, "raw store"),
-        metadata={
-            "offsets": total(ranges),
-            "missing": int(account["missing"].sum()),
-            "account": table(by_verdict(account)),
-            "holes": table(account.filter(pl.col("missing") != 0).select("topic", "partition", "missing", "holes")),
-        },
-    )
+    with closing(event_log.open()) as log, closing(raw_store.open()) as raw:
+        ranges = given_ranges(context) or _hours_ranges(log, ingest_hours(context))
+        ranges = subtract(ranges, unread(ranges, committed(log)))
+        account = reconcile(raw, log, ranges)
+        ok = balanced(account)
+        return dg.AssetCheckResult(
+            passed=ok,
+            description=None if ok else explain(account, "raw store"),
+            metadata={
+                "offsets": total(ranges),
+                "missing": int(account["missing"].sum()),
+                "account": table(by_verdict(account)),
+                "holes": table(account.filter(pl.col("missing") != 0).select("topic", "partition", "missing", "holes")),
+            },
+        )
 
 
 @dg.asset_check(
@@ -84,20 +83,20 @@ def archive_is_whole(
     store = archive.open()
     parts = _parts(store, ingest_hours(context), given_ranges(context))
     broken = broken_parts(store, parts)
-    raw = raw_store.open()
-    differences = compare_archive(store, raw, parts)
-    ok = not broken and differences.is_empty()
-    return dg.AssetCheckResult(
-        passed=ok,
-        description=None if ok else "; ".join([*broken.values(), *_named(differences)]),
-        metadata={
-            "parts": len(parts),
-            "rows": sum(part.rows for part in parts),
-            "bytes": sum(part.bytes for part in parts),
-            "broken": table(pl.DataFrame({"part": list(broken), "error": list(broken.values())})),
-            "differences": table(differences),
-        },
-    )
+    with closing(raw_store.open()) as raw:
+        differences = compare_archive(store, raw, parts)
+        ok = not broken and differences.is_empty()
+        return dg.AssetCheckResult(
+            passed=ok,
+            description=None if ok else "; ".join([*broken.values(), *_named(differences)]),
+            metadata={
+                "parts": len(parts),
+                "rows": sum(part.rows for part in parts),
+                "bytes": sum(part.bytes for part in parts),
+                "broken": table(pl.DataFrame({"part": list(broken), "error": list(broken.values())})),
+                "differences": table(differences),
+            },
+        )
 
 
 @dg.asset_check(
@@ -116,15 +115,15 @@ def stores_agree(
     clickhouse: ClickHouseResource,
 ) -> dg.AssetCheckResult:
     """Compare by log position, and name what is in one store only."""
-    log, raw, client = event_log.open(), raw_store.open(), clickhouse.open()
-    ranges = _hours_ranges(log, ingest_hours(context))
-    ranges = subtract(ranges, unread(ranges, committed(log)))
-    differences = compare_live(raw, client, ranges, committed(log, LIVE_GROUP))
-    return dg.AssetCheckResult(
-        passed=differences.is_empty(),
-        description="; ".join(_named(differences)) or None,
-        metadata={"offsets": total(ranges), "missing": differences.height, "differences": table(differences)},
-    )
+    with closing(event_log.open()) as log, closing(raw_store.open()) as raw, closing(clickhouse.open()) as client:
+        ranges = _hours_ranges(log, ingest_hours(context))
+        ranges = subtract(ranges, unread(ranges, committed(log)))
+        differences = compare_live(raw, client, ranges, committed(log, LIVE_GROUP))
+        return dg.AssetCheckResult(
+            passed=differences.is_empty(),
+            description="; ".join(_named(differences)) or None,
+            metadata={"offsets": total(ranges), "missing": differences.height, "differences": table(differences)},
+        )
 
 
 @dg.asset_check(
@@ -138,13 +137,13 @@ def stores_agree(
 def no_gaps(event_log: EventLogResource, clickhouse: ClickHouseResource) -> dg.AssetCheckResult:
     """Find positions that no part covers, and propose the backfill."""
     now = datetime.now(UTC)
-    log, client = event_log.open(), clickhouse.open()
-    gaps = archive_gaps(log, archived_ranges(client), hour_start(now))
-    return dg.AssetCheckResult(
-        passed=gaps.is_empty(),
-        description=None if gaps.is_empty() else "materialize raw_events of " + ", ".join(_hours_of(gaps)),
-        metadata={"messages": int(gaps["messages"].sum()), "gaps": table(gaps)},
-    )
+    with closing(event_log.open()) as log, closing(clickhouse.open()) as client:
+        gaps = archive_gaps(log, archived_ranges(client), hour_start(now))
+        return dg.AssetCheckResult(
+            passed=gaps.is_empty(),
+            description=None if gaps.is_empty() else "materialize raw_events of " + ", ".join(_hours_of(gaps)),
+            metadata={"messages": int(gaps["messages"].sum()), "gaps": table(gaps)},
+        )
 
 
 @dg.asset_check(
@@ -158,20 +157,20 @@ def no_gaps(event_log: EventLogResource, clickhouse: ClickHouseResource) -> dg.A
 def fresh_by_partition(event_log: EventLogResource, clickhouse: ClickHouseResource) -> dg.AssetCheckResult:
     """Age of the archive's watermark, and the partitions that hold it back."""
     now = datetime.now(UTC)
-    log, client = event_log.open(), clickhouse.open()
-    watermark = archive_watermark(log, client, now)
-    age = (now - watermark.at).total_seconds()
-    waiting = pl.DataFrame(
-        [(r.log_topic, r.log_partition, r.start, r.end - r.start) for r in watermark.waiting],
-        schema={"topic": pl.String, "partition": pl.Int64, "from_offset": pl.Int64, "messages": pl.Int64},
-        orient="row",
-    )
-    return dg.AssetCheckResult(
-        passed=age <= FRESH_SECONDS,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=None if age <= FRESH_SECONDS else f"the archive is {age:,.0f} s behind the log",
-        metadata={"age_seconds": age, "threshold_seconds": FRESH_SECONDS, "waiting": table(waiting)},
-    )
+    with closing(event_log.open()) as log, closing(clickhouse.open()) as client:
+        watermark = archive_watermark(log, client, now)
+        age = (now - watermark.at).total_seconds()
+        waiting = pl.DataFrame(
+            [(r.log_topic, r.log_partition, r.start, r.end - r.start) for r in watermark.waiting],
+            schema={"topic": pl.String, "partition": pl.Int64, "from_offset": pl.Int64, "messages": pl.Int64},
+            orient="row",
+        )
+        return dg.AssetCheckResult(
+            passed=age <= FRESH_SECONDS,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=None if age <= FRESH_SECONDS else f"the archive is {age:,.0f} s behind the log",
+            metadata={"age_seconds": age, "threshold_seconds": FRESH_SECONDS, "waiting": table(waiting)},
+        )
 
 
 IN_EVERY_RUN = [accounting_equation, archive_is_whole]

@@ -3,8 +3,7 @@
 Belongs here: Dagster's side of them. Does not belong here: the SQL (`dbt_project/macros/quality.sql`).
 """
 
-from __future__ import annotations
-
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -54,13 +53,13 @@ UNSEALED_AFTER = timedelta(minutes=30)
 def each_event_once(context: dg.AssetCheckExecutionContext, clickhouse: ClickHouseResource) -> dg.AssetCheckResult:
     """Look for an identity that a published slice of this run holds more than once."""
     pairs = event_scope(context, list(NETWORKS))
-    client = clickhouse.open()
-    twice = repeated_events(client, pairs)
-    return dg.AssetCheckResult(
-        passed=twice.is_empty(),
-        description=_twice_text(twice),
-        metadata={"pairs": pairs.height, "repeated": twice.height, "events": table(twice)},
-    )
+    with closing(clickhouse.open()) as client:
+        twice = repeated_events(client, pairs)
+        return dg.AssetCheckResult(
+            passed=twice.is_empty(),
+            description=_twice_text(twice),
+            metadata={"pairs": pairs.height, "repeated": twice.height, "events": table(twice)},
+        )
 
 
 @dg.asset_check(
@@ -77,21 +76,21 @@ def each_event_once(context: dg.AssetCheckExecutionContext, clickhouse: ClickHou
 def live_equals_sealed(context: dg.AssetCheckExecutionContext, clickhouse: ClickHouseResource) -> dg.AssetCheckResult:
     """Compare both answers for every (hour, network) of this run."""
     pairs = event_scope(context, list(NETWORKS))
-    client = clickhouse.open()
-    verdicts = live_against_sealed(client, pairs)
-    different = verdicts.filter(pl.col("verdict") == "different")
-    rows = differing_rows(client, different)
-    return dg.AssetCheckResult(
-        passed=different.is_empty(),
-        description=_different_text(different, rows),
-        metadata={
-            "pairs": verdicts.height,
-            "equal": verdicts.filter(pl.col("verdict") == "equal").height,
-            "different": different.height,
-            "verdicts": table(verdicts.sort(pl.col("verdict") == "equal", "bucket", "network")),
-            "rows": table(rows),
-        },
-    )
+    with closing(clickhouse.open()) as client:
+        verdicts = live_against_sealed(client, pairs)
+        different = verdicts.filter(pl.col("verdict") == "different")
+        rows = differing_rows(client, different)
+        return dg.AssetCheckResult(
+            passed=different.is_empty(),
+            description=_different_text(different, rows),
+            metadata={
+                "pairs": verdicts.height,
+                "equal": verdicts.filter(pl.col("verdict") == "equal").height,
+                "different": different.height,
+                "verdicts": table(verdicts.sort(pl.col("verdict") == "equal", "bucket", "network")),
+                "rows": table(rows),
+            },
+        )
 
 
 @dg.asset_check(
@@ -105,18 +104,19 @@ def live_equals_sealed(context: dg.AssetCheckExecutionContext, clickhouse: Click
 def hours_are_sealed(event_log: EventLogResource, clickhouse: ClickHouseResource) -> dg.AssetCheckResult:
     """Find hours that are due and were not taken."""
     now = datetime.now(UTC)
-    log, client = event_log.open(), clickhouse.open()
-    waiting = due(dirty_hours(client), archive_watermark(log, client, now), now, UNSEALED_AFTER)
-    text = None
-    if not waiting.is_empty():
-        first, last = waiting["bucket"].min(), waiting["bucket"].max()
-        text = f"{waiting.height} hours from {cell(first)} to {cell(last)} are due: {', '.join(waiting['network'].unique().sort())}"
-    return dg.AssetCheckResult(
-        passed=waiting.is_empty(),
-        severity=dg.AssetCheckSeverity.WARN,
-        description=text,
-        metadata={"hours": waiting.height, "waiting": table(waiting)},
-    )
+    with closing(event_log.open()) as log, closing(clickhouse.open()) as client:
+        waiting = due(dirty_hours(client), archive_watermark(log, client, now), now, UNSEALED_AFTER)
+        text = None
+        if not waiting.is_empty():
+            first, last = waiting["bucket"].min(), waiting["bucket"].max()
+            networks = ", ".join(waiting["network"].unique().sort())
+        text = f"{waiting.height} hours from {cell(first)} to {cell(last)} are due: {networks}"
+        return dg.AssetCheckResult(
+            passed=waiting.is_empty(),
+            severity=dg.AssetCheckSeverity.WARN,
+            description=text,
+            metadata={"hours": waiting.height, "waiting": table(waiting)},
+        )
 
 
 SEALED_CHECKS = [each_event_once, live_equals_sealed, hours_are_sealed]
