@@ -5,8 +5,6 @@ Belongs here: opening, gzip and zstd by their first bytes, truncation. Does not 
 
 from __future__ import annotations
 
-import gzip
-import io
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +12,11 @@ from typing import IO
 
 import zstandard
 
-from contracts.reading import compression_of
+from contracts.reading import Compression, compression_of
 from streaming.sources.errors import SourceError
 
 BLOCK = 1 << 20
+_FEED = 64 << 10
 _OTHER_FORMATS = (
     (b"PAR1", "a Parquet file"),
     (b"PK\x03\x04", "a ZIP or Office file"),
@@ -55,26 +54,20 @@ class Progress:
         self.bytes = 0
 
 
-class _Counted(io.RawIOBase):
+class _Counted:
+    """A file that counts what was read of it."""
+
     def __init__(self, file: IO[bytes], counter: Progress) -> None:
         self._file = file
         self._counter = counter
 
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int) -> bytes:
         data = self._file.read(size)
         self._counter.bytes += len(data)
         return data
 
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # what gzip and io hand over
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
 
-
-def _refuse_other_formats(path: Path, head: bytes, compression: str) -> None:
+def _refuse_other_formats(path: Path, head: bytes, compression: Compression) -> None:
     if compression in ("lz4", "bzip2", "xz"):
         raise SourceError(f"{path}: is compressed with {compression}; gzip, zstd and plain files are read")
     for magic, name in _OTHER_FORMATS:
@@ -82,45 +75,62 @@ def _refuse_other_formats(path: Path, head: bytes, compression: str) -> None:
             raise SourceError(f"{path}: is {name}; NDJSON, CSV and separated text are read")
 
 
-def _decompressed(path: Path, file: _Counted, compression: str) -> Iterator[bytes]:
-    done = 0
-    try:
-        if compression == "zstd":
-            yield from _zstd(path, file)
-            return
-        buffered = io.BufferedReader(file, BLOCK)
-        reader = gzip.GzipFile(fileobj=buffered) if compression == "gzip" else buffered
-        while block := reader.read(BLOCK):
-            done += len(block)
+def _decompressed(path: Path, file: _Counted, compression: Compression) -> Iterator[bytes]:
+    """Decompress member by member; what came before a fault is given out, the libraries' own readers would drop it."""
+    if compression == "none":
+        while block := file.read(BLOCK):
             yield block
-    except EOFError as error:
-        raise SourceError(f"{path}: the gzip stream is truncated after {done:,} decompressed bytes") from error
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise SourceError(f"{path}: the gzip stream is broken after {done:,} decompressed bytes: {error}") from error
-
-
-def _zstd(path: Path, file: _Counted) -> Iterator[bytes]:
-    """Decompress frame by frame: zstandard's own reader takes a truncated frame for the end of the file."""
+        return
     done = 0
     pending = b""
-    while True:
-        frame = zstandard.ZstdDecompressor().decompressobj()
-        begun = False
-        while not frame.eof:
-            data = pending or file.read(BLOCK // 16)
-            pending = b""
-            if not data:
-                if begun:
-                    raise SourceError(f"{path}: the zstd stream is truncated after {done:,} decompressed bytes")
-                return
-            begun = True
+    while pending := pending or file.read(_FEED):
+        member = _Gzip() if compression == "gzip" else _Zstd()
+        while not member.ended:
             try:
-                block = frame.decompress(data)
-            except zstandard.ZstdError as error:
+                block = member.feed(pending)
+            except (zlib.error, zstandard.ZstdError) as error:
                 raise SourceError(
-                    f"{path}: the zstd stream is broken after {done:,} decompressed bytes: {error}"
+                    f"{path}: the {compression} stream is broken after {done:,} decompressed bytes: {error}"
                 ) from error
             done += len(block)
             if block:
                 yield block
-        pending = frame.unused_data
+            elif not pending and not member.ended:  # nothing came in and nothing came out
+                raise SourceError(f"{path}: the {compression} stream is truncated after {done:,} decompressed bytes")
+            pending = member.rest
+            if not pending and not member.ended:
+                pending = file.read(_FEED)
+
+
+class _Gzip:
+    """One member of a gzip file. `rest` is input that was not taken: fed again, or the next member's."""
+
+    def __init__(self) -> None:
+        self._decoder = zlib.decompressobj(wbits=31)
+        self.rest = b""
+
+    @property
+    def ended(self) -> bool:
+        return self._decoder.eof
+
+    def feed(self, data: bytes) -> bytes:
+        block = self._decoder.decompress(data, BLOCK)
+        self.rest = self._decoder.unused_data if self._decoder.eof else self._decoder.unconsumed_tail
+        return block
+
+
+class _Zstd:
+    """One frame of a zstd file; as `_Gzip`, but a feed's output is bounded by its input, which is small."""
+
+    def __init__(self) -> None:
+        self._decoder = zstandard.ZstdDecompressor().decompressobj()
+        self.rest = b""
+
+    @property
+    def ended(self) -> bool:
+        return self._decoder.eof
+
+    def feed(self, data: bytes) -> bytes:
+        block = self._decoder.decompress(data)
+        self.rest = self._decoder.unused_data
+        return block
