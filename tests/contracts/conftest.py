@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from contracts.mapping import Context, MappedBatch, load_mapping
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 GOLDEN = Path(__file__).parent / "golden"
-REAL_DATA = Path(__file__).parents[3] / "shared" / "data"
+_BESIDE = next(Path(__file__).parents[3].glob("*/data/wikipedia_edits.json.gz"), Path("no-data/file")).parent
+REAL_DATA = Path(os.environ.get("TALLY_REAL_DATA", _BESIDE))
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,8 @@ from streaming.worker.config import WorkerConfig
 from streaming.worker.main import run_worker
 
 ROOT = Path(__file__).resolve().parents[2]
-DATA = Path(os.environ.get("TALLY_REAL_DATA", ROOT.parent / "shared" / "data"))
+_BESIDE = next(ROOT.parent.glob("*/data/wikipedia_edits.json.gz"), ROOT / "no-data" / "file").parent
+DATA = Path(os.environ.get("TALLY_REAL_DATA", _BESIDE))
 WORKSPACE = "real"
 
 

@@ -37,7 +37,7 @@ def test_every_promised_metric_is_there_and_says_what_it_is() -> None:
         assert metric.formula
         assert metric.unit
         assert metric.null_rule
-        assert "definitions.md" in metric.source
+        assert "docs/definitions.md" in metric.source
 
 
 def test_rates_are_null_without_a_denominator_and_are_never_additive() -> None:
