@@ -141,6 +141,7 @@ def offered_before(
 def position_taken(
     store: str, position: tuple[str, int, int], held: tuple[str, str], offered: tuple[str, str]
 ) -> RawStoreConflictError:
+    """The error that names the position, the event it holds and the event that was offered (workspace, event id)."""
     return RawStoreConflictError(
         f"raw store {store}: {position_id(*position)} holds event {held[0]}/{held[1]} and cannot also be"
         f" {offered[0]}/{offered[1]}; was the event log recreated under this store?"
