@@ -1,17 +1,30 @@
-"""Engines that tests of several rooms share: one local ClickHouse process per session, a fresh database per test."""
+"""Engines that tests of several rooms share: one local ClickHouse process per session, a fresh database per test.
+
+`platform` is all stores together, filled as collector and input workers fill them, at any time of appending.
+"""
 
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
+import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
 from clickhouse_connect.driver.client import Client
+
+from resources.archive import Archive
+from resources.event_log import EventLog
+from resources.event_log.base import Appended
+from resources.raw_store import RawStore
 
 StartClickHouse = Callable[..., tuple[subprocess.Popen[str], str]]
 
@@ -86,3 +99,144 @@ def clickhouse(clickhouse_url: str) -> Iterator[Client]:
     migrate(clickhouse_url)
     with open_clickhouse(clickhouse_url) as client:
         yield client
+
+
+@dataclass
+class Platform:
+    """Every store of a home folder, empty at first, and the hand that fills them."""
+
+    home: Path
+    log: EventLog
+    raw_store: RawStore
+    archive: Archive
+    clickhouse: Client
+    clickhouse_url: str
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """URL by resource name."""
+        return {
+            "event_log": self.log.url,
+            "raw_store": self.raw_store.url,
+            "archive": self.archive.url,
+            "clickhouse": self.clickhouse_url,
+        }
+
+    def send(self, events: pl.DataFrame, at: datetime | None = None, live: bool = True) -> pl.DataFrame:
+        """Append events (EVENT_SCHEMA) at that time and store them as both groups would; return STORED_SCHEMA.
+
+        Times of appending must not fall from call to call. `live=False` leaves ClickHouse without them.
+        """
+        from contracts.envelope import STORED_SCHEMA
+        from contracts.event_types import TOPIC_OF_TYPE, TOPICS
+        from resources.clickhouse import insert_frame
+
+        placed = []
+        for topic in TOPICS:
+            mine = events.filter(pl.col("type").replace_strict(TOPIC_OF_TYPE, default="content-events") == topic)
+            if mine.is_empty():
+                continue
+            keys: Sequence[bytes | None] = [key.encode() for key in mine["actor"]]
+            appended = self._append(topic, keys, at)
+            placed.append(
+                mine.with_columns(
+                    pl.lit(topic).alias("log_topic"),
+                    pl.Series("log_partition", list(appended.partitions), pl.Int32),
+                    pl.Series("log_offset", list(appended.offsets), pl.Int64),
+                )
+            )
+        stored = pl.concat(placed).select(list(STORED_SCHEMA))
+        self.raw_store.put_events(stored)
+        if live:
+            insert_frame(self.clickhouse, "events", stored.drop("raw"))
+        self.commit()
+        return stored
+
+    def _append(self, topic: str, keys: Sequence[bytes | None], at: datetime | None) -> Appended:
+        with pytest.MonkeyPatch.context() as patch:
+            if at is not None:
+                patch.setattr(time, "time_ns", lambda: round(at.timestamp() * 1_000_000_000))
+            return self.log.append(topic, keys, [b"{}"] * len(keys))
+
+    def commit(self, *groups: str) -> None:
+        """Let the groups (default: both) have read everything."""
+        from contracts.event_types import TOPICS
+        from resources.event_log.base import Commit, TopicPartition
+
+        ends = {
+            TopicPartition(topic, partition): Commit(high)
+            for topic in TOPICS
+            for partition, (_, high) in self.log.watermarks(topic).items()
+        }
+        for group in groups or ("raw", "live"):
+            consumer = self.log.consumer(group, TOPICS)
+            deadline = time.monotonic() + 10
+            while consumer.assignment() != set(ends) and time.monotonic() < deadline:
+                consumer.poll(1, 0.01)
+            consumer.commit(ends)
+            consumer.close()
+
+
+def random_events(
+    seed: int,
+    count: int,
+    start: datetime,
+    end: datetime,
+    networks: Sequence[str] = ("app", "sim"),
+    received_at: datetime | None = None,
+) -> pl.DataFrame:
+    """Valid events (EVENT_SCHEMA) with event times in `[start, end)`, the same for the same seed."""
+    from contracts.envelope import EVENT_SCHEMA
+    from contracts.event_types import TOPIC_OF_TYPE
+
+    chance = random.Random(seed)
+    span = (end - start) // timedelta(milliseconds=1)
+    rows = []
+    for _ in range(count):
+        at = start + timedelta(milliseconds=chance.randrange(span))
+        rows.append(
+            {
+                "workspace": chance.choice(("acme", "globex")),
+                "event_id": str(uuid.UUID(int=chance.getrandbits(128), version=4)),
+                "type": chance.choice(sorted(TOPIC_OF_TYPE)),
+                "network": chance.choice(networks),
+                "actor": f"u{chance.randrange(40)}",
+                "object": chance.choice(("", "o1", "o2", "o3")),
+                "campaign": chance.choice(("", "", "spring")),
+                "topics": chance.sample(("news", "ask", "émoji"), chance.randrange(3)),
+                "properties": "{}",
+                "occurred_at": at,
+                "received_at": received_at or at,
+                "event_time": at,
+                "time_flag": "ok",
+                "sdk": "test",
+                "schema_version": 2,
+                "receipt_id": f"r{seed}",
+                "raw": "{}",
+            }
+        )
+    return pl.DataFrame(rows, schema=EVENT_SCHEMA)
+
+
+@pytest.fixture
+def make_events() -> object:
+    """The function `random_events`."""
+    return random_events
+
+
+@pytest.fixture
+def platform(tmp_path: Path, clickhouse: Client, clickhouse_url: str) -> Iterator[Platform]:
+    """All stores, local and empty, with two partitions per topic."""
+    from contracts.event_types import TOPICS
+    from resources.archive import open_archive
+    from resources.event_log import TopicSpec, open_event_log
+    from resources.raw_store import open_raw_store
+
+    log = open_event_log(f"sqlite:///{tmp_path / 'event_log.db'}")
+    log.create_topics([TopicSpec(topic, 2) for topic in TOPICS])
+    raw_store = open_raw_store(f"sqlite:///{tmp_path / 'raw_store.db'}")
+    raw_store.ensure_schema()
+    archive = open_archive(f"file://{tmp_path / 'archive'}")
+    yield Platform(tmp_path, log, raw_store, archive, clickhouse, clickhouse_url)
+    raw_store.close()
+    log.close()
