@@ -81,7 +81,7 @@ class LiveWriter:
         looked_up = time.perf_counter()
         poison: list[Poison] = []
         if judged.new.height:
-            poison = write_isolating(judged.new, token, self._insert_events, (RowsRefusedError,))
+            poison = self._insert_events(judged.new, token)
         crashpoint("live.after_events")
         refused = pl.concat([batch.rejects, poison_rejects(poison, self._what)])
         verdicts = _verdicts(judged, refused)
@@ -97,8 +97,29 @@ class LiveWriter:
             watermarks=watermarks(batch.events),
         )
 
-    def _insert_events(self, rows: pl.DataFrame, token: str) -> None:
-        self._insert("events", rows.drop(_NOT_LIVE), token)
+    def _insert_events(self, rows: pl.DataFrame, token: str) -> list[Poison]:
+        """Insert into `events`; rows that the table itself refuses are returned.
+
+        They are looked for in a table like it that keeps nothing and has no views. A block that holds a row which the
+        table refuses was not written at all, so the rest may be written under a token of its own.
+        """
+        probe = f"events_probe_{token}"
+        looked = False
+
+        def write(block: pl.DataFrame, rest: str) -> None:
+            self._insert("events", block.drop(_NOT_LIVE), f"{token}:without:{rest}" if rest else token)
+
+        def look(block: pl.DataFrame) -> None:
+            nonlocal looked
+            looked = True
+            self._call(lambda client: client.command(f"CREATE TABLE IF NOT EXISTS {probe} AS events ENGINE = Null"))
+            self._insert(probe, block.drop(_NOT_LIVE), None)
+
+        try:
+            return write_isolating(rows, write, look, (RowsRefusedError,))
+        finally:
+            if looked:
+                self._call(lambda client: client.command(f"DROP TABLE IF EXISTS {probe}"))
 
     def _known(self, events: pl.DataFrame) -> pl.DataFrame:
         """Fetch under which positions these ids are stored."""
@@ -120,7 +141,7 @@ class LiveWriter:
             pl.nth(number).cast(dtype).alias(name) for number, (name, dtype) in enumerate(KNOWN_SCHEMA.items())
         )
 
-    def _insert(self, table: str, rows: pl.DataFrame, token: str) -> None:
+    def _insert(self, table: str, rows: pl.DataFrame, token: str | None) -> None:
         self._call(lambda client: insert_frame(client, table, rows, token=token))
 
     def _call(self, action: Callable[[Any], Any]) -> Any:
@@ -131,7 +152,8 @@ class LiveWriter:
         except ClickHouseError as error:
             message = " ".join(str(error).split())[:500]
             code = _CODE.search(message)
-            if code and int(code[1]) in _VALUE_CODES:
+            # A block that fails in a view may be half written: nothing but the same block may follow it.
+            if code and int(code[1]) in _VALUE_CODES and "while pushing to view" not in message:
                 raise RowsRefusedError(message) from error
             raise LiveUnavailableError(message) from error
         except (ClickHouseUnavailableError, OSError) as error:

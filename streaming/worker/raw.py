@@ -13,7 +13,7 @@ from collections.abc import Callable
 import polars as pl
 
 from resources.crashpoints import crashpoint
-from resources.raw_store.base import RawStore, RawStoreError, RawStoreUnavailableError
+from resources.raw_store.base import RawStore, RawStoreError, RawStoreUnavailableError, VerdictCounts
 from streaming.worker.decode import DecodedBatch, watermarks
 from streaming.worker.isolate import Poison, StoreRefusesError, write_isolating
 from streaming.worker.refused import poison_rejects
@@ -38,44 +38,42 @@ class RawWriter:
 
     def write(self, batch: DecodedBatch, token: str, *, recovering: bool) -> Written:
         return until_done(
-            lambda: self._write(batch, token),
+            lambda: self._write(batch),
             transient=(RawStoreUnavailableError, StoreRefusesError),
             stop=self._stop,
             what=f"raw store {self._store.url}",
             on_state=self._on_state,
         )
 
-    def _write(self, batch: DecodedBatch, token: str) -> Written:
+    def _write(self, batch: DecodedBatch) -> Written:
         if not self._ready:
             self._store.ensure_schema()
             self._ready = True
         started = time.perf_counter()
-        stored = duplicate = quarantined = 0
+        counts = VerdictCounts(0, 0, 0)
 
-        def put(events: pl.DataFrame, _token: str) -> None:
-            nonlocal stored, duplicate, quarantined
+        def put(events: pl.DataFrame, _rest: str = "") -> None:
+            nonlocal counts
             try:
                 counts = self._store.put_events(events)
             except RawStoreUnavailableError:
                 raise
             except RawStoreError as error:
                 raise RefusedError(str(error)) from error
-            stored += counts.stored
-            duplicate += counts.duplicate
-            quarantined += counts.quarantined
 
         poison: list[Poison] = []
         if batch.events.height:
-            poison = write_isolating(batch.events, token, put, (RefusedError,))
+            # Rows that the search for poison writes are written again with the rest: that changes nothing.
+            poison = write_isolating(batch.events, put, put, (RefusedError,))
         crashpoint("raw.after_events")
         rejects = pl.concat([batch.rejects, poison_rejects(poison, f"raw store {self._store.url}")])
         if rejects.height:
             self._store.put_quarantine(rejects)
         crashpoint("raw.after_quarantine")
         return Written(
-            stored,
-            duplicate,
-            quarantined + rejects.height,
+            counts.stored,
+            counts.duplicate,
+            counts.quarantined + rejects.height,
             seconds={"write": time.perf_counter() - started},
             watermarks=watermarks(batch.events),
         )

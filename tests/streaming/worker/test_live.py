@@ -80,6 +80,22 @@ def test_a_row_the_engine_refuses_is_set_aside_alone(send, row, work, clickhouse
     work("live", clickhouse_url)
     assert account(count) == ((299, 0, 1), 299)
     assert count("SELECT reason FROM live_rejects") == [("store_refused",)]
+    assert count("SELECT name FROM system.tables WHERE database = currentDatabase() AND name LIKE '%probe%'") == []
+
+
+def test_a_view_that_fails_is_waited_for_and_completed(
+    send, row, config_of, worker, clickhouse_url, clickhouse, count, eventually
+):
+    """The rows are not to blame, and what the table took before its view failed is not written twice."""
+    clickhouse.command("ALTER TABLE live_progress ADD CONSTRAINT broken CHECK events > 1000000")
+    config = config_of("live", clickhouse_url)
+    send([row(actor=f"u{number}") for number in range(50)])
+    with worker(config):
+        eventually(lambda: (read_stats(config.stats_path) or {}).get("state") == "waiting")
+        clickhouse.command("ALTER TABLE live_progress DROP CONSTRAINT broken")
+        eventually(lambda: count("SELECT sum(events) FROM live_progress") == [(50,)])
+    assert account(count) == ((50, 0, 0), 50)
+    assert count("SELECT count() FROM event_positions") == [(50,)]
 
 
 def test_tables_that_are_not_there_yet_are_waited_for(
