@@ -46,7 +46,7 @@ Progress = Callable[[str], None]
 
 @dataclass(slots=True)
 class ReplayReport:
-    """Messages read again, and verdicts that were missing: `raw` and `live` count what was written anew, by verdict."""
+    """`messages` were looked at; `raw` and `live` count the verdicts that were missing and are written anew."""
 
     messages: int = 0
     raw: dict[str, int] = field(default_factory=dict)
@@ -134,16 +134,14 @@ def _batches(log: EventLog, ranges: Sequence[OffsetRange]) -> Iterator[DecodedBa
 def _replay_raw(settings: Settings, log: EventLog, ranges: Sequence[OffsetRange], report: ReplayReport) -> None:
     with raw_store(settings) as store:
         writer = RawWriter(store, threading.Event())
-        before = _verdicts(store.verdicts([_position(place) for place in ranges]).values())
-        for batch in _batches(log, ranges):
-            report.messages += batch.rows
+        positions = {place: PositionRange(*place) for place in ranges}
+        found = store.verdicts(list(positions.values()))
+        lacking = [place for place, where in positions.items() if found[where].total < place.end - place.start]
+        for batch in _batches(log, lacking):
             writer.write(batch, f"replay/{uuid.uuid4()}", recovering=False)
-        after = _verdicts(store.verdicts([_position(place) for place in ranges]).values())
+        report.messages = sum(place.end - place.start for place in ranges)
+        before, after = _verdicts(found.values()), _verdicts(store.verdicts(list(positions.values())).values())
     report.raw = {name: after[name] - before[name] for name in after}
-
-
-def _position(place: OffsetRange) -> PositionRange:
-    return PositionRange(*place)
 
 
 def _verdicts(counts: Iterable[VerdictCounts]) -> dict[str, int]:
@@ -160,6 +158,8 @@ def _replay_live(
     try:
         for place in ranges:
             present = _present(client, place)
+            if present.len() == place.end - place.start:
+                continue
             _forget_phantoms(client, place)
             for batch in _batches(log, [place]):
                 lacking = _without(batch, present)
@@ -227,9 +227,10 @@ def _wrong_hours(client: Client) -> list[int]:
 
     Asked of the tables and not remembered from the writing: a replay that was killed before it rebuilt them shows here.
     """
-    counts = query_frame(client, _HOUR_COUNTS).pivot("name", index="hour", values="n").fill_null(0)
-    names = [name for name in ("events", "minute", "hours") if name in counts.columns]
-    return sorted(counts.filter(pl.concat_list(names).list.n_unique() > 1)["hour"])
+    counts = query_frame(client, _HOUR_COUNTS)
+    by_name = [pl.col("n").filter(pl.col("name") == name).sum() for name in ("events", "minute", "hours")]
+    wrong = counts.group_by("hour").agg(agree=pl.concat_list(by_name).list.n_unique() == 1).filter(~pl.col("agree"))
+    return sorted(wrong["hour"])
 
 
 def _rebuild_rollups(client: Client, hours: Sequence[int]) -> None:

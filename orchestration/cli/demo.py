@@ -19,7 +19,7 @@ import typer
 
 from orchestration.cli.demo_report import Shown, tell
 from orchestration.cli.errors import CliError, ExitCode
-from orchestration.cli.output import err
+from orchestration.cli.output import JsonFlag, err
 from orchestration.cli.times import duration, number
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def demo(
     data: Annotated[Path | None, typer.Option(help="Your own file in place of the simulated network.")] = None,
     network: Annotated[str | None, typer.Option(help="Its mapping: a name, or a .yaml file.")] = None,
     leave: Annotated[bool, typer.Option("--exit", help="End after the checks, for scripts.")] = False,
+    json: JsonFlag = False,
 ) -> None:
     """Start a stack of its own, load two simulated days, seal, check, keep a live stream running, show the numbers.
 
@@ -70,12 +71,12 @@ def demo(
         try:
             begun = time.monotonic()
             _start(settings)
-            shown = _load_file(settings, data, mapping) if data and mapping else _load_history(settings)
+            shown = _load_file(settings, data, mapping, quiet=json) if data and mapping else _load_history(settings)
             _seal(settings, shown)
             _check(settings, shown)
             if data is None:
                 live = _stream(settings, shown)
-            tell(settings, shown, time.monotonic() - begun)
+            tell(settings, shown, time.monotonic() - begun, as_json=json)
             if not leave:
                 _stay(live)
         except KeyboardInterrupt:
@@ -136,7 +137,7 @@ def _load_history(settings: Settings) -> Shown:
     return shown
 
 
-def _load_file(settings: Settings, data: Path, mapping: object) -> Shown:
+def _load_file(settings: Settings, data: Path, mapping: object, *, quiet: bool) -> Shown:
     from contracts.mapping import Mapping
     from orchestration.cli.ingest import default_workspace, load_files, show_report
     from resources.clickhouse import open_clickhouse
@@ -146,7 +147,8 @@ def _load_file(settings: Settings, data: Path, mapping: object) -> Shown:
     with step(f"load {data.name}") as done:
         report = load_files(settings, [data], mapping, default_workspace(settings))
         done(f"{number(report.read)} rows, queryable after {duration(report.queryable_seconds or 0)}")
-    show_report(report)
+    if not quiet:
+        show_report(report)
     if report.fault:
         raise CliError(report.fault)
     client = open_clickhouse(settings.clickhouse_url)

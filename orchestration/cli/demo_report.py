@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestration.cli.output import bad, good, out, table
+from orchestration.cli.output import bad, good, out, print_json, table
 from orchestration.cli.stack import urls
 from orchestration.cli.times import duration, iso, number, size
 
@@ -40,10 +40,25 @@ class Shown:
         return "" if ok else "FAILED"
 
 
-def tell(settings: Settings, shown: Shown, seconds: float) -> None:
+def tell(settings: Settings, shown: Shown, seconds: float, *, as_json: bool) -> None:
+    """Print the page, or its facts as one JSON document."""
     from orchestration.cli.proof import read_ledger, show_ledger
     from orchestration.stack.status import gather
 
+    if as_json:
+        print_json(
+            {
+                "seconds": round(seconds, 1),
+                "home": settings.home,
+                "from": shown.start,
+                "to": shown.end,
+                "networks": shown.networks,
+                "failed_checks": shown.failed,
+                "memory": gather(settings).memory,
+                "urls": urls(settings),
+            }
+        )
+        return
     console = out()
     _show_numbers(settings, shown)
     show_ledger(read_ledger(settings))

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -15,13 +13,6 @@ from orchestration.cli import reference
 from orchestration.cli.app import app
 
 runner = CliRunner()
-
-
-@pytest.fixture(autouse=True)
-def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("TALLY_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("TALLY_HOME", str(tmp_path / "home"))
 
 
 def imported_by(statement: str) -> set[str]:

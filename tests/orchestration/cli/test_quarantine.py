@@ -38,8 +38,7 @@ ROWS = "who,what,at\nann,p1,01.03.2026 10:00\nbob,p2,01.03.2026 11:00\n,p3,01.03
 
 
 @pytest.fixture
-def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    monkeypatch.setenv("TALLY_HOME", str(tmp_path / "home"))
+def settings() -> Settings:
     made = Settings()
     made.home.mkdir()
     return made
