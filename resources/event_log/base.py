@@ -99,7 +99,11 @@ class Consumer(Protocol):
         ...
 
     def commit(self, commits: Mapping[TopicPartition, Commit]) -> None:
-        """Commit all of them or none. Raises FencedError when this member has lost one of the partitions."""
+        """Commit all of them or none.
+
+        Raises FencedError when this member has lost one of the partitions. Those of the others that are not committed
+        after all are delivered again by `poll`, from the group's commit on.
+        """
         ...
 
     def seek(self, partition: TopicPartition, offset: int) -> None: ...

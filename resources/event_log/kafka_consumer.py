@@ -65,6 +65,7 @@ class KafkaConsumer:
         self._owned: set[TopicPartition] = set()
         self._starts: dict[TopicPartition, int] | None = None  # while partitions are being taken over
         self._generation_member: str | None = None
+        self._uncommitted: set[TopicPartition] = set()  # ours, but their commit was refused
         self._is_closed = False
         properties: dict[str, object] = {
             **target.properties,
@@ -96,6 +97,8 @@ class KafkaConsumer:
 
     def poll(self, max_messages: int, timeout: float) -> list[Messages]:
         self._check_open()
+        if self._uncommitted:
+            self._rewind()
         try:
             found = take(self._consumer, max_messages, timeout)
         except KafkaException as error:
@@ -138,8 +141,10 @@ class KafkaConsumer:
             return
         lost = commits.keys() - self._owned
         if lost:
+            self._uncommitted |= commits.keys()
             raise FencedError(self._fenced_text(", ".join(f"{topic}/{partition}" for topic, partition in sorted(lost))))
         if self._consumer.memberid() != self._generation_member:
+            self._uncommitted |= commits.keys()
             raise FencedError(self._fenced_text("any partition"))
         offsets = [
             ck.TopicPartition(place.topic, place.partition, commit.offset, commit.metadata)
@@ -149,6 +154,7 @@ class KafkaConsumer:
         while True:
             error = self._try_commit(offsets)
             if error is None:
+                self._uncommitted -= commits.keys()
                 return
             # Members are joining. What is ours stays ours until our own `poll` gives it back, so the same commit is
             # right in the next generation, which librdkafka enters by itself.
@@ -156,7 +162,9 @@ class KafkaConsumer:
                 break
             time.sleep(0.02)
         if error.code() in _FENCED or error.code() == KafkaError.REBALANCE_IN_PROGRESS:
-            self._generation_member = None  # until partitions are assigned anew
+            self._uncommitted |= commits.keys()
+            if error.code() in _FENCED:
+                self._generation_member = None  # until partitions are assigned anew
             raise FencedError(f"{self._fenced_text('its partitions')} ({error.str()})")
         raise explain(self._url, f"commit of group {self._group!r}", error)
 
@@ -198,12 +206,21 @@ class KafkaConsumer:
         commits = self.committed(places)
         self._starts = {place: commits[place].offset if place in commits else ck.OFFSET_BEGINNING for place in places}
         self._owned |= self._starts.keys()
+        self._uncommitted -= self._starts.keys()
         try:
             if self._on_assign:
                 self._on_assign(set(places))
         finally:
             starts, self._starts = self._starts, None
             consumer.incremental_assign([ck.TopicPartition(*place, offset) for place, offset in starts.items()])
+
+    def _rewind(self) -> None:
+        """Let `poll` deliver again what was polled but could not be committed."""
+        again = sorted(self._uncommitted & self._owned)
+        commits = self.committed(again)
+        for place in again:
+            self.seek(place, commits[place].offset if place in commits else ck.OFFSET_BEGINNING)
+        self._uncommitted.clear()
 
     def _revoked(self, consumer: Consumer, partitions: list[ck.TopicPartition]) -> None:
         places = {TopicPartition(item.topic, item.partition) for item in partitions} & self._owned

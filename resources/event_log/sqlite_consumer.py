@@ -65,6 +65,7 @@ class SqliteConsumer:
         self._max_poll_interval = max_poll_interval
         self._max_poll_bytes = max_poll_bytes
         self._positions: dict[int, int] = {}
+        self._uncommitted: set[int] = set()  # still ours, but their commit was refused together with a lost one's
         self._turn = 0
         self._next_expiry_check = 0.0
         self._last_poll = time.monotonic()
@@ -111,12 +112,14 @@ class SqliteConsumer:
         with self._database.writing(f"commit of group {self._group!r}") as connection:
             lost = groups.not_owned(connection, self._group, self._session, by_id)
             if lost:
+                self._uncommitted |= by_id.keys() - lost
                 names = ", ".join(f"{topic}/{partition}" for topic, partition in sorted(self._named(lost)))
                 raise FencedError(
                     f"{self._database.url}: commit of group {self._group!r}: "
                     f"member {self._member!r} no longer owns {names}"
                 )
             groups.write_commits(connection, self._group, by_id)
+        self._uncommitted -= by_id.keys()
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
         partition_id = self._topics.id_of(partition)
@@ -161,6 +164,8 @@ class SqliteConsumer:
         lost = set(self._positions) - mine.owned
         if lost:
             self._revoked(lost)
+        if self._uncommitted:
+            self._rewind()
         if mine.session is None:
             _log.warning(
                 "%s: group %s: member %s was removed, joining again", self._database.url, self._group, self._member
@@ -191,6 +196,15 @@ class SqliteConsumer:
                 self._positions[partition_id] = commit.offset if commit else bounds[partition_id][0]
             if self._on_assign:
                 self._on_assign(self._named(acquired))
+
+    def _rewind(self) -> None:
+        again, self._uncommitted = self._uncommitted & self._positions.keys(), set()
+        with self._database.reading() as connection:
+            commits = groups.read_commits(connection, self._group)
+            bounds = messages.bounds(connection, again)
+        for partition_id in again:
+            commit = commits.get(partition_id)
+            self._positions[partition_id] = commit.offset if commit else bounds[partition_id][0]
 
     def _revoked(self, partition_ids: set[int]) -> None:
         try:

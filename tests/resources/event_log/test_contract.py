@@ -245,7 +245,7 @@ def test_wait_for_returns_when_a_message_comes_and_not_before(place: Place) -> N
     assert place.log.wait_for(ends, timeout=10)
     seen_at = time.monotonic()
     thread.join()
-    assert seen_at - appended_at[0] < 0.5
+    assert seen_at - appended_at[0] < (0.5 if "prompt fetches" not in place.lacks else 5.0)
     assert place.log.wait_for(ends, timeout=0)
 
 

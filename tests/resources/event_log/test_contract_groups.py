@@ -290,6 +290,25 @@ def test_a_commit_for_a_partition_given_back_is_fenced_and_commits_nothing(place
     second.close()
 
 
+def test_what_was_not_committed_because_of_a_lost_partition_is_delivered_again(place: Place, group: Group) -> None:
+    topic, name = place.topic(), group()
+    place.log.append(topic, [f"{number}".encode() for number in range(40)], [b"v"] * 40)
+    first = place.join(name, [topic])
+    batch = take(first, 40)
+    second = place.join(name, [topic])
+    while len(first.assignment()) + len(second.assignment()) != 4 or not second.assignment():
+        assert first.poll(10, 0.02) == []
+        second.poll(1, 0.02)
+
+    with pytest.raises(FencedError):
+        first.commit({TopicPartition(topic, chunk.partition): Commit(chunk.offsets[-1] + 1) for chunk in batch})
+    kept = {at.partition for at in first.assignment()}
+    again = take(first, sum(len(chunk) for chunk in batch if chunk.partition in kept))
+    assert values(again) == values([chunk for chunk in batch if chunk.partition in kept])
+    first.commit({TopicPartition(topic, chunk.partition): Commit(chunk.offsets[-1] + 1) for chunk in again})
+    assert first.poll(10, 0.1) == []
+
+
 def test_a_static_member_that_starts_again_takes_over_and_fences_its_old_self(place: Place, group: Group) -> None:
     place.need("static members")
     topic, name = place.topic(1), group()
