@@ -9,7 +9,6 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,9 +19,10 @@ import psutil
 
 from orchestration.settings import Settings
 from orchestration.stack import leftovers
+from orchestration.stack.dagster_home import prepare_dagster_home
 from orchestration.stack.errors import ProcessFailedError, StackError
 from orchestration.stack.paths import StackPaths, last_lines
-from orchestration.stack.plan import DAGSTER_FILES, Phase, ProcessSpec, plan
+from orchestration.stack.plan import Phase, ProcessSpec, plan
 from orchestration.stack.ports import require_free
 from orchestration.stack.stores import prepare_stores
 from orchestration.stack.supervisord import MEMBER_VARIABLE, Supervisor, launch, render_config, running_pid
@@ -131,8 +131,7 @@ def _fingerprint(settings: Settings) -> str:
 
 def _prepare(settings: Settings) -> None:
     prepare_stores(settings)
-    settings.dagster_home.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(DAGSTER_FILES / "dagster.yaml", settings.dagster_home / "dagster.yaml")
+    prepare_dagster_home(settings)
 
 
 def _start(specs: Sequence[ProcessSpec], supervisor: Supervisor, paths: StackPaths, on_event: Listener) -> None:
