@@ -53,7 +53,7 @@ def test_both_logs_choose_the_partitions_librdkafka_chooses(kafka_place: Place, 
         chosen[message.key()] = message.partition()
 
     topic = kafka_place.topic(7)
-    servers = kafka_place.url.removeprefix("kafka://")
+    servers = kafka_place.url.removeprefix("kafka://").partition("?")[0]
     producer = Producer({"bootstrap.servers": servers, "partitioner": "murmur2_random"})
     for key in keys:
         producer.produce(topic, key=key, value=b"v", on_delivery=report)
