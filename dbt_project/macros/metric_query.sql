@@ -11,22 +11,14 @@
 {% set is_ratio = metric_denominator(metric) | trim %}
 {% set by_rows = plan.resolution in ('minute', 'row') %}
 {% set published_hour = 'IN (SELECT bucket, network, build_id FROM sealed_hours)' %}
-{% set not_published = '(toStartOfHour({at}), network) NOT IN (SELECT bucket, network FROM sealed_hours)' %}
-{% if plan.daily %}
-    {% set not_published = not_published
-        ~ " AND (toStartOfDay({at}, 'UTC'), network) NOT IN (SELECT bucket, network FROM sealed_days)" %}
-{% endif %}
+{% set not_in_hours = '(toStartOfHour({at}), network) NOT IN (SELECT bucket, network FROM sealed_hours)' %}
+{% set not_in_days = " AND (toStartOfDay({at}, 'UTC'), network) NOT IN (SELECT bucket, network FROM sealed_days)"
+    if plan.daily else '' %}
 WITH
 {% if plan.daily %}
 sealed_days AS ({{ published_days(days, hours) }}),
 {% endif %}
-sealed_hours AS
-(
-    SELECT bucket, network, build_id
-    FROM ({{ published_builds('connector_slices' if by_rows else 'engagement_hourly', hours) }})
-    {% if plan.daily %}WHERE (toStartOfDay(bucket, 'UTC'), network) NOT IN (SELECT bucket, network FROM sealed_days){% endif %}
-
-),
+sealed_hours AS ({{ published_builds('connector_slices' if by_rows else 'engagement_hourly', hours) }}),
 rows AS
 (
     {% if by_rows %}
@@ -37,15 +29,16 @@ rows AS
         '(bucket, network, build_id) IN (SELECT bucket, network, build_id FROM sealed_days)') }}
     UNION ALL
     {% endif %}
-    {{ metric_rollup_rows(metric, plan, 'engagement_hourly_builds', '(bucket, network, build_id) ' ~ published_hour) }}
+    {{ metric_rollup_rows(metric, plan, 'engagement_hourly_builds',
+        '(bucket, network, build_id) ' ~ published_hour ~ not_in_days | replace('{at}', 'bucket')) }}
     {% endif %}
     UNION ALL
     {% if plan.live_from_rows %}
-    {{ metric_rows(metric, plan, 'events', not_published | replace('{at}', 'event_time')
+    {{ metric_rows(metric, plan, 'events', (not_in_hours ~ not_in_days) | replace('{at}', 'event_time')
         ~ (" AND received_at <= fromUnixTimestamp64Micro({as_of:Int64}, 'UTC')" if plan.as_of else '')) }}
     {% else %}
     {{ metric_rollup_rows(metric, plan, 'live_engagement_minute' if by_rows else 'live_engagement_hour',
-        not_published | replace('{at}', 'bucket')) }}
+        (not_in_hours ~ not_in_days) | replace('{at}', 'bucket')) }}
     {% endif %}
 ),
 grouped AS

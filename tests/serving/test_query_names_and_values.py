@@ -93,12 +93,14 @@ def test_order_and_limit(store: Client, reference: Any) -> None:
 @pytest.mark.parametrize(
     ("changed", "resolution", "daily"),
     [
-        ({"grain": "day"}, "hour", True),
-        ({"grain": "day", "tz": "Europe/London"}, "hour", False),  # summer time
+        ({"grain": "day", "by": ("object",)}, "hour", True),
+        ({"grain": "day"}, "hour", False),  # two days of a few rows
+        ({"grain": "day", "end": START + timedelta(days=7)}, "hour", True),
+        ({"grain": "day", "by": ("object",), "tz": "Europe/London"}, "hour", False),  # summer time
         ({"grain": "hour"}, "hour", False),
         ({"grain": "day", "tz": "America/New_York"}, "hour", False),
         ({"grain": "day", "tz": "Asia/Kolkata"}, "minute", False),
-        ({"grain": "total", "tz": "Asia/Kolkata"}, "hour", True),
+        ({"grain": "total", "by": ("object",), "tz": "Asia/Kolkata"}, "hour", True),
         ({"grain": "minute"}, "minute", False),
         ({"by": ("object", "topic")}, "row", False),
         ({"filters": {"topic": ["a", "b"]}}, "row", False),
