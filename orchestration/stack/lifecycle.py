@@ -9,6 +9,9 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,12 +20,11 @@ from typing import Literal
 
 import psutil
 
-from orchestration.settings import Settings
+from orchestration.settings import PROJECT_ROOT, Settings
 from orchestration.stack import leftovers
-from orchestration.stack.dagster_home import prepare_dagster_home
 from orchestration.stack.errors import ProcessFailedError, StackError
-from orchestration.stack.paths import StackPaths, last_lines
-from orchestration.stack.plan import Phase, ProcessSpec, plan
+from orchestration.stack.paths import STORAGE_STAMP, StackPaths, last_lines
+from orchestration.stack.plan import DAGSTER_FILES, Phase, ProcessSpec, plan
 from orchestration.stack.ports import require_free
 from orchestration.stack.stores import prepare_stores
 from orchestration.stack.supervisord import MEMBER_VARIABLE, Supervisor, launch, render_config, running_pid
@@ -30,6 +32,7 @@ from orchestration.stack.supervisord import MEMBER_VARIABLE, Supervisor, launch,
 _POLL_SECONDS = 0.1
 _TRIES = 3
 _LOCK_SECONDS = 60.0
+_STORAGE_SECONDS = 60.0
 _STOP_SECONDS = {Phase.DAGSTER: 5.0, Phase.STREAMING: 5.0, Phase.ENGINES: 4.0}
 
 
@@ -120,7 +123,7 @@ def _supervisor(settings: Settings, specs: Sequence[ProcessSpec], paths: StackPa
     require_free(spec.port for spec in specs if spec.port)
     paths.config.write_text(render_config(specs, paths))
     paths.fingerprint.write_text(fingerprint)
-    launch(paths, {**os.environ, **settings.environment(), MEMBER_VARIABLE: str(settings.home)})
+    launch(paths, _environment(settings))
     return supervisor
 
 
@@ -130,8 +133,29 @@ def _fingerprint(settings: Settings) -> str:
 
 
 def _prepare(settings: Settings) -> None:
+    """Tables and topics, and beside it Dagster's own storage, which takes a second process anyway."""
+    dagster = _make_dagster_home(settings)
     prepare_stores(settings)
-    prepare_dagster_home(settings)
+    if dagster is not None and dagster.wait(timeout=_STORAGE_SECONDS) != 0:
+        log = StackPaths(settings.home).log("dagster-storage")
+        raise ProcessFailedError("Dagster's storage", f"exit code {dagster.returncode}", str(log), last_lines(log))
+
+
+def _make_dagster_home(settings: Settings) -> subprocess.Popen[bytes] | None:
+    """Write dagster.yaml; where there is no storage yet, begin to make it (`dagster_storage` says why)."""
+    settings.dagster_home.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(DAGSTER_FILES / "dagster.yaml", settings.dagster_home / "dagster.yaml")
+    if (settings.dagster_home / STORAGE_STAMP).exists():
+        return None
+    with StackPaths(settings.home).log("dagster-storage").open("wb") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "orchestration.stack.dagster_storage"],
+            env=_environment(settings), cwd=PROJECT_ROOT, stdout=output, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    return {**os.environ, **settings.environment(), MEMBER_VARIABLE: str(settings.home)}
 
 
 def _start(specs: Sequence[ProcessSpec], supervisor: Supervisor, paths: StackPaths, on_event: Listener) -> None:

@@ -14,6 +14,9 @@ from pathlib import Path
 # A Unix socket's path is limited to 104 bytes on macOS and 108 on Linux; supervisord appends a suffix while binding.
 _SOCKET_PATH_LIMIT = 90
 
+STORAGE_STAMP = ".storage-made"
+"""File in DAGSTER_HOME that says that its storage was made completely."""
+
 
 @dataclass(frozen=True, slots=True)
 class StackPaths:
