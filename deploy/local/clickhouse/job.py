@@ -86,15 +86,23 @@ class Job:
                 # A streamed INSERT takes no parameters of its own.
                 await call(connection.set, {f"param_{name}": value for name, value in self.request.params.items()})
             insert = await call(connection.begin_insert, self.statement)
+            appending: asyncio.Future[None] | None = None
             try:
                 while data or not self.body.ended:
+                    # The next chunk is read while the engine takes the one before: two in memory, never more.
                     if len(data) < INSERT_CHUNK and not self.body.ended:
                         data += await self.body.at_least(INSERT_CHUNK - len(data))
-                    if data:
-                        await call(insert.append, data)
+                    if appending is not None:
+                        await appending
+                    appending = asyncio.ensure_future(call(insert.append, data)) if data else None
                     data = b""
+                if appending is not None:
+                    await appending
                 statistics = await call(insert.finish)
             except BaseException:
+                if appending is not None:
+                    await asyncio.wait([appending])
+                    appending.exception()
                 await call(insert.cancel)
                 raise
         finally:
