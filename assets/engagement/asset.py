@@ -75,7 +75,7 @@ def engagement_hourly(
             "engagement_hourly",
             partition_mapping=dg.MultiPartitionMapping(
                 {
-                    "day": dg.DimensionPartitionMapping("hour", dg.TimeWindowPartitionMapping()),
+                    "hour": dg.DimensionPartitionMapping("day", dg.TimeWindowPartitionMapping()),
                     "network": dg.DimensionPartitionMapping("network", dg.IdentityPartitionMapping()),
                 }
             ),

@@ -14,8 +14,8 @@ import polars as pl
 from assets.partitions import HOUR, hour_start, parse_hour, scope, scope_of_keys
 from resources.raw_store.base import PositionRange
 
-LOOK_BACK = 3
-"""A check that is started without a partition looks at the last three hours."""
+LOOK_BACK = 6
+"""A check that is started without a partition looks at the last six hours."""
 
 
 def partition_keys(context: dg.AssetCheckExecutionContext) -> list[str]:

@@ -14,7 +14,7 @@ import polars as pl
 
 from assets.archive_index import archived_ranges
 from assets.describe.markdown import table
-from assets.partitions import HOUR, INGEST_HOURS, hour_start
+from assets.partitions import HOUR, hour_start
 from assets.positions import intersect, merge, subtract, total
 from assets.raw_events.account import balanced, by_verdict, explain, reconcile
 from assets.raw_events.archiving import covered
@@ -38,7 +38,6 @@ FRESH_SECONDS = 900.0
     asset="raw_events",
     name="accounting_equation",
     blocking=True,
-    partitions_def=INGEST_HOURS,
     description=(
         "accepted = stored + duplicate + quarantined, for every offset. When it fails: the named offsets were read by "
         "the raw group and are in no store. `tally replay` of their time reads them again from the log."
@@ -69,7 +68,6 @@ def accounting_equation(
     asset="raw_events",
     name="archive_is_whole",
     blocking=True,
-    partitions_def=INGEST_HOURS,
     description=(
         "Every part has the bytes and rows its manifest says, and the rows the raw store has. When it fails on the "
         "archive: delete the broken part's manifest and materialize the hour again. On the raw store: the archive has "
@@ -102,7 +100,6 @@ def archive_is_whole(
 @dg.asset_check(
     asset="raw_events",
     name="stores_agree",
-    partitions_def=INGEST_HOURS,
     description=(
         "ClickHouse and the raw store hold the same events, as far as both groups have read. When it fails: the named "
         "events were lost or doubled in one store; `tally replay` of their time brings them back without doubling."

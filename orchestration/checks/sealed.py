@@ -11,7 +11,7 @@ import polars as pl
 
 from assets.describe.markdown import cell, table
 from assets.dirty import dirty_hours, due
-from assets.partitions import EVENT_HOURS, NETWORKS, SCOPE_SCHEMA
+from assets.partitions import NETWORKS, SCOPE_SCHEMA
 from assets.publishing.seals import bounds, conform
 from assets.watermark import archive_watermark
 from orchestration.checks.hours import event_scope
@@ -44,7 +44,6 @@ UNSEALED_AFTER = timedelta(minutes=30)
     asset="connector_slices",
     name="each_event_once",
     blocking=True,
-    partitions_def=EVENT_HOURS,
     description=(
         "(workspace, event_id) is unique within every published slice. When it fails: the named events were archived "
         "twice; compact their ingest hours and materialize the slice again."
@@ -66,7 +65,6 @@ def each_event_once(context: dg.AssetCheckExecutionContext, clickhouse: ClickHou
     asset="engagement_hourly",
     name="live_equals_sealed",
     blocking=True,
-    partitions_def=EVENT_HOURS,
     description=(
         "The live views and the sealed hour give the same events and distinct actors in every row, except for events "
         "that came after sealing (the next seal takes them) and those that the first pass left out. When it fails: "
@@ -108,9 +106,9 @@ def hours_are_sealed(event_log: EventLogResource, clickhouse: ClickHouseResource
         waiting = due(dirty_hours(client), archive_watermark(log, client, now), now, UNSEALED_AFTER)
         text = None
         if not waiting.is_empty():
-            first, last = waiting["bucket"].min(), waiting["bucket"].max()
+            first, last = cell(waiting["bucket"].min()), cell(waiting["bucket"].max())
             networks = ", ".join(waiting["network"].unique().sort())
-        text = f"{waiting.height} hours from {cell(first)} to {cell(last)} are due: {networks}"
+            text = f"{waiting.height} hours from {first} to {last} are due: {networks}"
         return dg.AssetCheckResult(
             passed=waiting.is_empty(),
             severity=dg.AssetCheckSeverity.WARN,
