@@ -88,10 +88,11 @@ def _show_numbers(settings: Settings, shown: Shown) -> None:
         question = MetricQuery(metric, ("network",), shown.start, shown.end, "day", filters=filters)
         for row in answer(client, question).frame.iter_rows(named=True):
             key = (row["bucket"].strftime("%Y-%m-%d"), row["network"])
-            columns.setdefault(key, {})[metric] = number(row["value"])
-    rows = [[*key, *(cells.get(metric, "-") for metric in SHOWN_METRICS)] for key, cells in sorted(columns.items())]
+            cells = columns.setdefault(key, {"": "" if row["complete"] else "partial"})
+            cells[metric] = number(row["value"])
+    rows = [[*key, *(cells.get(name, "-") for name in (*SHOWN_METRICS, ""))] for key, cells in sorted(columns.items())]
     out().print(
-        table("Metrics by day (UTC) and network", ("day", "network", *SHOWN_METRICS), rows, right=SHOWN_METRICS)
+        table("Metrics by day (UTC) and network", ("day", "network", *SHOWN_METRICS, ""), rows, right=SHOWN_METRICS)
     )
     for dimension in ("topic", "object"):
         question = MetricQuery(

@@ -12,7 +12,8 @@ import dataclasses
 import json
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
 from datetime import UTC, date, datetime
 from enum import Enum
 from pathlib import Path
@@ -46,6 +47,17 @@ def _console(file: object) -> Console:
 
     is_terminal = bool(getattr(file, "isatty", lambda: False)())
     return Console(file=file, highlight=False, soft_wrap=not is_terminal, width=None if is_terminal else PLAIN_WIDTH)  # type: ignore[arg-type]  # sys.stdout and sys.stderr are text streams
+
+
+@contextmanager
+def run_log_aside(path: Path) -> Iterator[None]:
+    """Send what Dagster prints about a run in this process into a file: the run's log is in its UI, not on the console.
+
+    Logging must not be switched off instead: Dagster's event log is fed by it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file, redirect_stderr(file):
+        yield
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[str] = ()) -> Table:

@@ -12,7 +12,7 @@ import typer
 from orchestration.cli.context import load_settings
 from orchestration.cli.errors import CliError, ExitCode
 from orchestration.cli.output import JsonFlag, err, good, out, print_json, table
-from orchestration.cli.sealing import show_summary
+from orchestration.cli.sealing import run_seal, show_summary
 from orchestration.cli.times import number, parse_range
 
 if TYPE_CHECKING:
@@ -54,10 +54,8 @@ def replay(
     if seal and start:
         from datetime import UTC, datetime
 
-        from orchestration.sealing import seal as run
-        from orchestration.sealing import summarise
-
-        summary = summarise(run(settings, datetime(1970, 1, 1, tzinfo=UTC), datetime.now(UTC), None, "replay", tell))
+        everything = datetime(1970, 1, 1, tzinfo=UTC), datetime.now(UTC)
+        summary = run_seal(settings, everything, None, "replay", tell)
     failed = int(summary["failed"].sum()) if summary is not None and summary.height else 0
     if json:
         print_json({"replay": report, "sealed": None if summary is None else summary.to_dicts()})

@@ -11,11 +11,16 @@ import typer
 
 from orchestration.cli.context import load_settings
 from orchestration.cli.errors import ExitCode
-from orchestration.cli.output import JsonFlag, bad, err, good, out, print_json, table
+from orchestration.cli.output import JsonFlag, bad, err, good, out, print_json, run_log_aside, table
 from orchestration.cli.times import iso, number, parse_range
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
     import polars as pl
+
+    from orchestration.settings import Settings
 
 COUNTS = ("buckets", "published", "unchanged", "failed", "events", "restatements")
 
@@ -38,13 +43,10 @@ def seal(
 
     Example: [bold]tally seal --from -2d[/]
     """
-    from orchestration.sealing import seal as run
-    from orchestration.sealing import summarise
-
     first, last = parse_range(start, end)
     console = err()
-    sealed = run(load_settings(), first, last, network, cause, lambda text: console.print(f"  {text}", markup=False))
-    summary = summarise(sealed)
+    settings = load_settings()
+    summary = run_seal(settings, (first, last), network, cause, lambda text: console.print(f"  {text}", markup=False))
     failed = int(summary["failed"].sum()) if summary.height else 0
     if json:
         print_json({"from": first, "to": last, "failed": failed, "datasets": summary.to_dicts()})
@@ -52,6 +54,21 @@ def seal(
         show_summary(summary, failed)
     if failed:
         raise typer.Exit(ExitCode.PROBLEM)
+
+
+def run_seal(
+    settings: Settings,
+    period: tuple[datetime, datetime],
+    networks: Sequence[str] | None,
+    cause: str,
+    on_progress: Callable[[str], None],
+) -> pl.DataFrame:
+    """Seal `[start, end)` and return one row per dataset (`orchestration.sealing.SUMMARY_SCHEMA`); the run's log goes to seal.log."""
+    with run_log_aside(settings.home / "logs" / "seal.log"):
+        from orchestration.sealing import seal as run
+        from orchestration.sealing import summarise
+
+        return summarise(run(settings, *period, networks, cause, on_progress))
 
 
 def show_summary(summary: pl.DataFrame, failed: int) -> None:
