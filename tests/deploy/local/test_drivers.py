@@ -149,16 +149,18 @@ def test_dbt_builds_tables_increments_and_materialized_views(
         path.parent.mkdir(exist_ok=True)
         path.write_text(textwrap.dedent(text))
 
-    def dbt(*arguments: str) -> str:
-        program = str(Path(sys.executable).with_name("dbt"))
-        command = [program, "--no-send-anonymous-usage-stats", *arguments, "--project-dir", ".", "--profiles-dir", "."]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout
-        return done.stdout
-
     client.insert("t", [[1, "a", AT, []], [2, "b", AT, []]], column_names=["n", "s", "at", "a"])
-    assert "PASS=4" in dbt("build", "--no-partial-parse")
+    twice = """
+import sys
+from dbt.cli.main import dbtRunner
+options = ["--project-dir", ".", "--profiles-dir", ".", "--no-send-anonymous-usage-stats", "--no-partial-parse"]
+for _ in range(2):
+    if not dbtRunner().invoke(["build", *options]).success:
+        sys.exit(1)
+"""
+    done = subprocess.run([sys.executable, "-c", twice], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("PASS=4") == 2
     client.insert("t", [[1, "a", AT, []]], column_names=["n", "s", "at", "a"])
-    dbt("run", "--select", "grown")
-    assert client.query("SELECT n, c FROM grown ORDER BY n").result_rows == [(1, 2), (2, 1)]
+    assert client.query("SELECT n, c FROM grown ORDER BY n").result_rows == [(1, 1), (2, 1)]
     assert client.query("SELECT s, sum(c) FROM watched GROUP BY s ORDER BY s").result_rows == [("a", 2), ("b", 1)]
