@@ -84,7 +84,7 @@ class KafkaEventLog:
         self._max_message_bytes = max_message_bytes
         self._timeout = timeout
         try:
-            self._admin = AdminClient({**self._target.properties, "log_level": 3})
+            self._admin = AdminClient(dict(self._target.properties))
         except KafkaException as error:
             raise explain(self.url, "configure", error) from error
         self._reader = KafkaReader(self._target, timeout=timeout, max_message_bytes=max_message_bytes)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from resources.event_log.base import LogUnavailableError
-from resources.event_log.kafka_config import KafkaTarget, explain
+from resources.event_log.kafka_config import ErrorLog, KafkaTarget, explain
 
 _log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class KafkaAppender:
         self._producer: Producer | None = None
         self._failed: list[Producer] = []
         self._is_closed = False
-        self._last_error = ""
+        self._errors = ErrorLog(_log, target.url)
         self._stopping = threading.Event()
         self._reports = threading.Thread(target=self._serve_reports, name="kafka-delivery-reports", daemon=True)
 
@@ -94,12 +94,12 @@ class KafkaAppender:
             batch = self._send(topic, keys, values, partitions)
             if not batch.done.wait(self._timeout + _REPORT_GRACE):
                 raise LogUnavailableError(
-                    f"{self._place(topic)}: no delivery report in {self._timeout:g} s {self._last_error}"
+                    f"{self._place(topic)}: no delivery report in {self._timeout:g} s {self._errors.last}"
                 )
         finally:
             self._give_room(size)
         if batch.error is not None:
-            raise explain(self._target.url, f"append to {topic!r}", batch.error, self._last_error)
+            raise explain(self._target.url, f"append to {topic!r}", batch.error, self._errors.last)
         next_report = {partition: iter(offsets) for partition, offsets in batch.offsets.items()}
         return [next(next_report[partition]) for partition in partitions]
 
@@ -163,7 +163,7 @@ class KafkaAppender:
                 producer.poll(0.1)
 
     def _on_error(self, error: KafkaError) -> None:
-        self._last_error = error.str()
+        self._errors(error)
         if error.fatal():
             _log.error("%s: the producer is replaced after a fatal error: %s", self._target.url, error)
             with self._lock:

@@ -5,7 +5,9 @@ Belongs here: properties shared by all clients, secrets, error translation. Does
 
 from __future__ import annotations
 
+import logging
 import os
+import time
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlsplit
 
@@ -44,6 +46,34 @@ _PERMANENT = frozenset(
 )
 
 
+# librdkafka writes a line per failed connection, twenty a second while a broker is away: what matters of it reaches the
+# caller as an error, and the log through `ErrorLog`.
+_DEFAULTS: dict[str, str | int | bool] = {
+    "client.id": "tally",
+    "log_level": 2,
+    "reconnect.backoff.ms": 250,
+    "reconnect.backoff.max.ms": 2_000,
+}
+_SAME_ERROR_AGAIN = 30.0  # seconds
+
+
+class ErrorLog:
+    """An `error_cb`: writes each error to the log, the same one at most twice a minute, and remembers the last."""
+
+    def __init__(self, logger: logging.Logger, place: str) -> None:
+        self.last = ""
+        self._logger = logger
+        self._place = place
+        self._said_at: dict[str, float] = {}
+
+    def __call__(self, error: KafkaError) -> None:
+        self.last = error.str()
+        now = time.monotonic()
+        if now - self._said_at.get(error.name(), -_SAME_ERROR_AGAIN) >= _SAME_ERROR_AGAIN:
+            self._said_at[error.name()] = now
+            self._logger.warning("%s: %s", self._place, self.last)
+
+
 @dataclass(frozen=True, slots=True)
 class KafkaTarget:
     """Where the log is and how to get in. `url` is safe to show; `properties` hold the password and are not shown."""
@@ -80,7 +110,7 @@ def parse_url(url: str) -> KafkaTarget:
     if not hosts:
         raise EventLogError(f"event log URL {url!r}: expected kafka://host:port[,host:port], found no host")
     servers = ",".join(host if _has_port(host) else f"{host}:{_DEFAULT_PORT}" for host in hosts)
-    properties: dict[str, str | int | bool] = {"client.id": "tally", **given, "bootstrap.servers": servers}
+    properties: dict[str, str | int | bool] = {**_DEFAULTS, **given, "bootstrap.servers": servers}
     password = os.environ.get(PASSWORD_VARIABLE)
     if password and "sasl.username" in given:
         properties["sasl.password"] = password

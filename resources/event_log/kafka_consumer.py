@@ -16,7 +16,7 @@ import confluent_kafka as ck
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
 from resources.event_log.base import Commit, EventLogError, FencedError, Messages, TopicPartition
-from resources.event_log.kafka_config import KafkaTarget, explain
+from resources.event_log.kafka_config import ErrorLog, KafkaTarget, explain
 from resources.event_log.kafka_read import by_partition, columns, take
 from resources.event_log.limits import check_commits
 
@@ -80,7 +80,7 @@ class KafkaConsumer:
             "allow.auto.create.topics": False,
             "fetch.queue.backoff.ms": 5,
             "queued.max.messages.kbytes": 64 * 1024,
-            "error_cb": self._log_error,
+            "error_cb": ErrorLog(_log, f"{target.url}: group {group}"),
             "logger": _log,
         }
         if member_id is not None:
@@ -267,9 +267,6 @@ class KafkaConsumer:
 
     def _fenced_text(self, what: str) -> str:
         return f"{self._url}: group {self._group!r}: this member no longer owns {what}"
-
-    def _log_error(self, error: KafkaError) -> None:
-        _log.warning("%s: group %s: %s", self._url, self._group, error.str())
 
     def _check_open(self) -> None:
         if self._is_closed:

@@ -57,7 +57,6 @@ class KafkaReader:
             "fetch.queue.backoff.ms": 5,
             "queued.max.messages.kbytes": 64 * 1024,
             "message.max.bytes": max_message_bytes + 64 * 1024,
-            "log_level": 3,
         }
         self._idle: queue.LifoQueue[Consumer] = queue.LifoQueue()
         self._is_closed = False

@@ -31,6 +31,7 @@ MOCK_LACKS = {
     "retention": "the mock cluster keeps everything for ever",
     "compaction": "the mock cluster does not compact",
     "prompt fetches": "the mock cluster answers an empty fetch when its wait is over, not when a message comes",
+    "holes": "the mock cluster writes no transaction markers, so its offsets have no holes",
     "static members": "the mock cluster takes a second process of a static member for another member",
 }
 
