@@ -26,6 +26,7 @@ from assets.raw_events.asset import describe as describe_hours
 from assets.raw_events.process import Stores
 from assets.sealing import Sealed, SealRequest, seal_range
 from orchestration.checks.sealed import live_against_sealed
+from orchestration.launcher import this_process
 from orchestration.settings import Settings
 from orchestration.stores import store_resources
 from resources.clickhouse import Client
@@ -84,7 +85,7 @@ class ProgressResource(dg.ConfigurableResource[None]):
 @dg.op(
     name="seal_range",
     description="Archive what the raw group has read, then seal all hours of the range that are due, and their days.",
-    tags={"dagster/concurrency_key": "clickhouse_write"},
+    pool="clickhouse_write",
 )
 def seal_range_op(
     context: dg.OpExecutionContext,
@@ -176,10 +177,13 @@ def seal(  # noqa: PLR0917 # callers name what they give where it is not plain
     with open_instance(settings) as instance:
         try:
             seal_job.execute_in_process(
-                run_config={"ops": {"seal_range": {"config": config}}},
+                run_config={
+                    "ops": {"seal_range": {"config": config}},
+                    "loggers": {"console": {"config": {"log_level": "ERROR"}}},
+                },
                 resources={**store_resources(settings), "progress": Listener()},
                 instance=instance,
-                tags={"tally/started_by": "command line"},
+                tags={"tally/started_by": "command line", **this_process()},
             )
         except dg.Failure:
             if not answer:

@@ -23,9 +23,6 @@ from assets.raw_events.process import HourResult, Stores, archive_hour
 from resources.dagster_resources import ArchiveResource, ClickHouseResource, EventLogResource, RawStoreResource
 from resources.raw_store.base import PositionRange
 
-POOL = "archive"
-"""Runs that write the archive go one after the other: two at once are harmless, but do the same work twice."""
-
 
 class RangeToArchive(dg.Config):
     """Log positions `start <= offset < end` of one partition, all appended in the ingest hour."""
@@ -54,7 +51,6 @@ class RawEventsConfig(dg.Config):
     kinds={"parquet", "polars"},
     tags={"layer": "raw", "domain": "events", "pii": "true"},
     code_version="1",
-    pool=POOL,
     retry_policy=dg.RetryPolicy(max_retries=2, delay=2, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS),
     metadata={
         "dagster/column_schema": EVENTS,
