@@ -203,8 +203,9 @@ def _seal(settings: Settings, shown: Shown) -> None:
         summary = run_seal(settings, (shown.start, shown.end), shown.networks, "demo", lambda _text: None)
         built = {row["dataset"]: row for row in summary.to_dicts()}
         hours, days = (built.get(f"engagement_{length}", {}).get("buckets", 0) for length in ("hourly", "daily"))
-        verdict = shown.check("seal", ok=not summary["failed"].sum() and bool(hours))
-        done(f"{number(hours)} hours and {number(days)} days recomputed from the archive {verdict}")
+        verdict = shown.check("seal", ok=not summary["failed"].sum())
+        built_now = f"{number(hours)} hours and {number(days)} days recomputed from the archive"
+        done(f"{built_now if hours else 'nothing new since the last time'} {verdict}")
 
 
 def _check(settings: Settings, shown: Shown) -> None:

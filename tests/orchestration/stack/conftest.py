@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,12 +11,18 @@ import pytest
 
 from orchestration.settings import Settings
 from orchestration.stack import leftovers
+from orchestration.stack.ports import is_free
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A free port below the range from which the system takes the ports of outgoing connections.
+
+    A port of that range may be taken by anyone's connection between two starts of a stack.
+    """
+    while True:
+        port = random.randrange(20_000, 32_000)
+        if is_free(port):
+            return port
 
 
 @pytest.fixture
