@@ -63,7 +63,7 @@ def run_seal(
     cause: str,
     on_progress: Callable[[str], None],
 ) -> pl.DataFrame:
-    """Seal `[start, end)`; returns `orchestration.sealing.SUMMARY_SCHEMA`, a row per dataset. The log is in seal.log."""
+    """Seal `[start, end)`; returns a row per dataset (`orchestration.sealing.SUMMARY_SCHEMA`). It logs to seal.log."""
     with run_log_aside(settings.home / "logs" / "seal.log"):
         from orchestration.sealing import seal as run
         from orchestration.sealing import summarise
