@@ -12,7 +12,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 from clickhouse_connect.driver.exceptions import ClickHouseError
@@ -20,6 +20,7 @@ from clickhouse_connect.driver.external import ExternalData
 
 from resources.clickhouse import ClickHouseUnavailableError, insert_frame, open_clickhouse
 from resources.crashpoints import crashpoint
+from resources.event_log.base import TopicPartition
 from streaming.worker.decode import DecodedBatch, watermarks
 from streaming.worker.isolate import Poison, StoreRefusesError, write_isolating
 from streaming.worker.judge import KNOWN_SCHEMA, POSITION, Judged, event_keys, judge
@@ -45,6 +46,18 @@ FROM event_positions
 WHERE workspace IN {workspaces:Array(String)} AND event_key IN (SELECT event_key FROM batch_keys)
 """
 
+_REACHED = """
+SELECT toString(log_topic), log_partition, max(log_offset)
+FROM (
+    SELECT log_topic, log_partition, log_offset FROM event_positions
+    UNION ALL
+    SELECT log_topic, log_partition, log_offset FROM live_rejects
+)
+GROUP BY log_topic, log_partition
+"""
+
+T = TypeVar("T")
+
 
 class RowsRefusedError(Exception):
     """ClickHouse names a value it cannot take."""
@@ -67,18 +80,27 @@ class LiveWriter:
         self._client: Any = None
 
     def write(self, batch: DecodedBatch, token: str, *, recovering: bool) -> Written:
+        # Judged once: after a first attempt the store may hold rows of this very batch, and views may lack them.
+        started = time.perf_counter()
+        judged = self._when_available(lambda: judge(batch.events, self._known(batch.events), recovering=recovering))
+        seconds = {"lookup": time.perf_counter() - started}
+        return self._when_available(lambda: self._write(batch, judged, token, seconds))
+
+    def reached(self) -> dict[TopicPartition, int]:
+        rows = self._when_available(lambda: self._call(lambda client: client.query(_REACHED).result_rows))
+        return {TopicPartition(topic, partition): offset for topic, partition, offset in rows}
+
+    def _when_available(self, action: Callable[[], T]) -> T:
         return until_done(
-            lambda: self._write(batch, token, recovering),
+            action,
             transient=(LiveUnavailableError, StoreRefusesError),
             stop=self._stop,
             what=self._what,
             on_state=self._on_state,
         )
 
-    def _write(self, batch: DecodedBatch, token: str, recovering: bool) -> Written:
+    def _write(self, batch: DecodedBatch, judged: Judged, token: str, seconds: dict[str, float]) -> Written:
         started = time.perf_counter()
-        judged = judge(batch.events, self._known(batch.events), recovering=recovering)
-        looked_up = time.perf_counter()
         poison: list[Poison] = []
         if judged.new.height:
             poison = self._insert_events(judged.new, token)
@@ -93,7 +115,7 @@ class LiveWriter:
             duplicate=judged.duplicates.height,
             quarantined=refused.height,
             seen_again=judged.seen_again.height,
-            seconds={"lookup": looked_up - started, "insert": time.perf_counter() - looked_up},
+            seconds={**seconds, "insert": time.perf_counter() - started},
             watermarks=watermarks(batch.events),
         )
 

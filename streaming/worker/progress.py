@@ -87,10 +87,10 @@ class Progress:
         self.stats.recovered_batches += 1
         self.written(batch, written)
 
-    def tick(self, event_log: EventLog, positions: dict[TopicPartition, int]) -> None:
+    def tick(self, event_log: EventLog, positions: dict[TopicPartition, int], *, at_once: bool = False) -> None:
         """Refresh lag and watermark and write the file, at most once per interval."""
         now = time.monotonic()
-        if now < self._next_tick:
+        if now < self._next_tick and not at_once:
             return
         self._next_tick = now + self._interval
         if self.stats.state == "starting":

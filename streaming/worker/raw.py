@@ -13,6 +13,7 @@ from collections.abc import Callable
 import polars as pl
 
 from resources.crashpoints import crashpoint
+from resources.event_log.base import TopicPartition
 from resources.raw_store.base import RawStore, RawStoreError, RawStoreUnavailableError, VerdictCounts
 from streaming.worker.decode import DecodedBatch, watermarks
 from streaming.worker.isolate import Poison, StoreRefusesError, write_isolating
@@ -77,6 +78,9 @@ class RawWriter:
             seconds={"write": time.perf_counter() - started},
             watermarks=watermarks(batch.events),
         )
+
+    def reached(self) -> dict[TopicPartition, int]:
+        return {}  # nothing is announced, so nobody has to know
 
     def close(self) -> None:
         self._store.close()

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for_futures
 from dataclasses import dataclass
+from typing import TypeVar
 
 from contracts.event_types import TOPICS
 from resources.crashpoints import crashpoint
@@ -43,6 +44,9 @@ _log = logging.getLogger(__name__)
 _NAP = 0.02  # between looks at the log while a batch gathers or is being written
 _IDLE_POLL = 0.5
 _TRICKLE = 500  # a poll that brought fewer messages has emptied the log: give the batch time to fill
+
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -80,6 +84,7 @@ class Worker:
         self._thread = WriterThread(f"write-{config.group}")
         self._assembler = Assembler(config.max_batch_rows, config.max_batch_bytes, config.linger)
         self._positions: dict[TopicPartition, int] = {}
+        self._reached: dict[TopicPartition, int] = {}
         self._ready: _Ready | None = None
         self._in_flight: _InFlight | None = None
         self._rebalanced = False
@@ -197,7 +202,10 @@ class Worker:
             commits = {TopicPartition(r.topic, r.partition): Commit(r.end) for r in done.batch.ranges}
         ready, token = self._ready, ""
         if ready is not None:
-            announcement = Announcement.of(ready.batch.ranges)
+            is_replay = any(
+                r.start <= self._reached.get(TopicPartition(r.topic, r.partition), -1) for r in ready.batch.ranges
+            )
+            announcement = Announcement.of(ready.batch.ranges, is_replay=is_replay)
             token = announcement.token
             if self._writer.announces:
                 metadata = announcement.encode()
@@ -232,12 +240,14 @@ class Worker:
     def _settle(self, consumer: Consumer) -> None:
         """After the assignment changed: begin again from the group's commits, and finish what is announced there."""
         self._rebalanced = False
-        self._finish(consumer, self._wait_until_written)
+        self._finish(consumer, self._wait_for)
         self._ready = None
         self._assembler.clear()
         assigned = consumer.assignment()
         commits = consumer.committed(sorted(assigned))
         self._positions = self._starts(assigned, commits)
+        if self._writer.announces:
+            self._reached = self._wait_for(self._thread.submit(self._writer.reached))
         finished: set[str] = set()
         for place in sorted(assigned):
             announcement = self._announced(place, commits.get(place))
@@ -282,9 +292,8 @@ class Worker:
         _log.warning(
             "group %s: writing announced batch %s again: %d rows", self._config.group, announcement.token, batch.rows
         )
-        future = self._submit(decode_batch(batch), announcement.token, recovering=True)
-        self._wait_until_written(future)
-        written = future.result()
+        recovering = not announcement.is_replay
+        written = self._wait_for(self._submit(decode_batch(batch), announcement.token, recovering=recovering))
         ends = {
             TopicPartition(r.topic, r.partition): Commit(r.end)
             for r in announcement.ranges
@@ -310,7 +319,7 @@ class Worker:
             )
             self._in_flight = None
 
-    def _finish(self, consumer: Consumer, wait: Callable[[Future[Written]], None]) -> None:
+    def _finish(self, consumer: Consumer, wait: Callable[[Future[Written]], object]) -> None:
         """Close the batch in flight, when `wait` lets it end; a write that did not end stays announced."""
         if self._in_flight is None:
             return
@@ -321,17 +330,19 @@ class Worker:
         else:
             self._in_flight = None
 
-    def _wait_until_written(self, future: Future[Written]) -> None:
+    def _wait_for(self, future: Future[T]) -> T:
+        """Wait for the writer's thread as long as it takes; told to stop, `drain_timeout` more. Raises StoppedError."""
         while not future.done():
             if self._stop.is_set():
                 self._wait_at_most(future, self._config.drain_timeout)
                 if not future.done():
-                    raise StoppedError("stopped while a batch was being written; it stays announced")
-                return
+                    raise StoppedError("stopped while the store was busy; what is announced stays announced")
+                break
             wait_for_futures([future], timeout=0.1)
             self._progress.tick(self._event_log, self._positions)
+        return future.result()
 
-    def _wait_at_most(self, future: Future[Written], seconds: float) -> None:
+    def _wait_at_most(self, future: Future[T], seconds: float) -> None:
         wait_for_futures([future], timeout=seconds)
 
     def _drain(self, consumer: Consumer) -> None:
@@ -340,3 +351,4 @@ class Worker:
         self._ready = None
         self._assembler.clear()
         self._finish(consumer, lambda future: self._wait_at_most(future, self._config.drain_timeout))
+        self._progress.tick(self._event_log, self._positions, at_once=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from resources.event_log.base import TopicPartition
 from streaming.worker.decode import DecodedBatch
@@ -29,27 +29,37 @@ class Written:
 
 
 class Writer(Protocol):
-    """Writes whole batches. Repeating a batch with the same token changes nothing."""
+    """Writes whole batches. Repeating a batch with the same token changes nothing.
+
+    Both methods wait as long as the store is down, and raise StoppedError when told to stop meanwhile.
+    """
 
     announces: bool  # whether batches must be announced before they are written
 
     def write(self, batch: DecodedBatch, token: str, *, recovering: bool) -> Written:
-        """Return when durable. Waits as long as the store is down; raises StoppedError when told to stop meanwhile."""
+        """Return when durable. `recovering`: the batch was announced, and perhaps half written, in another life."""
+        ...
+
+    def reached(self) -> dict[TopicPartition, int]:
+        """The largest offset per partition that has a verdict; needed of writers that announce."""
         ...
 
     def close(self) -> None: ...
+
+
+T = TypeVar("T")
 
 
 class WriterThread:
     """Runs one write at a time beside the polling thread. A daemon: a hanging store cannot keep the process alive."""
 
     def __init__(self, name: str) -> None:
-        self._tasks: SimpleQueue[tuple[Future[Written], Callable[[], Written]] | None] = SimpleQueue()
+        self._tasks: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
-    def submit(self, task: Callable[[], Written]) -> Future[Written]:
-        future: Future[Written] = Future()
+    def submit(self, task: Callable[[], T]) -> Future[T]:
+        future: Future[T] = Future()
         self._tasks.put((future, task))
         return future
 

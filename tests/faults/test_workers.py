@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from contracts.event_types import TOPICS
+from resources.event_log.base import Commit
 from resources.raw_store import open_raw_store
 from resources.raw_store.base import PositionRange
 from streaming.sources.files import wait_until_processed
@@ -95,6 +97,24 @@ def test_killed_while_a_block_is_half_written(
     process.wait()
     clickhouse.command("ALTER TABLE live_progress DROP CONSTRAINT broken")
     source.send(40)
+    finish("live", clickhouse_url)
+    assert live_account(clickhouse) == source.expected
+    assert_views_agree(clickhouse, source)
+
+
+def test_killed_while_everything_is_read_again(
+    start_worker, killed, finish, source, event_log, clickhouse, clickhouse_url
+):
+    """A group set back to the beginning meets rows it has stored; dying then must not store them a second time."""
+    source.send(40)
+    finish("live", clickhouse_url)
+    consumer = event_log.consumer("live", TOPICS)
+    while not consumer.assignment():
+        consumer.poll(1, 0.1)
+    consumer.commit({place: Commit(0) for place in consumer.assignment()})
+    consumer.close()
+    source.send(40)
+    killed(start_worker("live", clickhouse_url, crash_at="worker.after_announce"))
     finish("live", clickhouse_url)
     assert live_account(clickhouse) == source.expected
     assert_views_agree(clickhouse, source)

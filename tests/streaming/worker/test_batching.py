@@ -65,6 +65,8 @@ def test_partitions_that_one_announcement_cannot_name_stay_for_the_next():
 def test_an_announcement_survives_its_text():
     announcement = Announcement.of([OffsetRange("b", 1, 5, 9), OffsetRange("a", 0, 0, 2)])
     assert Announcement.decode(announcement.encode()) == announcement
+    replay = Announcement.of(announcement.ranges, is_replay=True)
+    assert Announcement.decode(replay.encode()) == replay
     assert Announcement.decode("") is None
     assert Announcement.of(announcement.ranges).token != announcement.token  # the same offsets, another log
 
