@@ -44,7 +44,7 @@ class LogHealth:
             except EventLogError as error:
                 problem, self.is_reachable = f"the event log is not available: {error}", False
             if problem != self.problem:
-                _log.warning("%s", problem or "the event log takes messages")
+                _log.log(logging.WARNING if problem else logging.INFO, "%s", problem or "the event log takes messages")
             self.problem = problem
             await asyncio.sleep(_INTERVAL)
 
