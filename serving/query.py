@@ -17,7 +17,7 @@ from resources.clickhouse import Client, query_frame
 from serving.errors import QueryError, UnknownNameError
 from serving.plan import DIMENSIONS, MetricQuery, Plan, check, make_plan
 from serving.progress import Progress, read_progress
-from serving.timeline import GRAINS, bucket_sql
+from serving.timeline import GRAINS, bucket_sql, regular_starts, zone
 
 __all__ = ["DIMENSIONS", "GRAINS", "MetricAnswer", "MetricQuery", "QueryError", "UnknownNameError", "answer"]
 
@@ -105,10 +105,11 @@ def _bounds(progress: Progress, clock: datetime) -> tuple[datetime, datetime]:
 
 def _grid(client: Client, plan: Plan) -> pl.DataFrame:
     """Return every bucket of the range, as the store cuts them: `bucket_start`, `bucket_stop` in s since 1970."""
-    start, end = int(plan.start.timestamp()), plan.parameters["to_s"]
-    if plan.grain == "total" or start >= end:
-        starts = [start, end][: 2 if start < end else 0]
-    else:
+    end = plan.parameters["to_s"]
+    starts: list[int] | None = []
+    if plan.start < plan.end:
+        starts = regular_starts(plan.grain, zone(plan.parameters["tz"]), plan.start, plan.end)
+    if starts is None:
         at = "toDateTime({from_s:Int64} + number * {step_s:Int64}, 'UTC')"
         sql = f"SELECT DISTINCT toInt64(toUnixTimestamp({bucket_sql(plan.grain, at)})) AS bucket FROM numbers({{steps:UInt64}})"  # noqa: S608, E501 - made of constants
         found = client.query(sql, parameters=dict(plan.parameters)).result_rows

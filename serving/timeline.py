@@ -1,7 +1,7 @@
 """Time of a query: zones, grains, and how fine the rows must be to be cut at its bucket edges.
 
-Belongs here: deciding minute, hour or row resolution, and the SQL of a bucket's start. Does not belong here: which
-tables hold that resolution (`serving.plan`).
+Belongs here: deciding minute, hour or row resolution, the SQL of a bucket's start, and the starts themselves where they
+are regular. Does not belong here: which tables hold that resolution (`serving.plan`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Literal
 from zoneinfo import ZoneInfo, available_timezones
+
+import polars as pl
 
 from serving.errors import UnknownNameError
 
@@ -45,6 +47,8 @@ _LONGEST: dict[Grain, timedelta] = {
     "month": timedelta(days=33),
     "total": timedelta(0),
 }
+_EVERY: dict[Grain, str] = {"minute": "1m", "hour": "1h", "day": "1d", "week": "1w", "month": "1mo"}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @cache
@@ -72,7 +76,27 @@ def bucket_sql(grain: Grain, at: str) -> str:
 def grid_steps(grain: Grain, start: datetime, end: datetime) -> tuple[int, int]:
     """Return (seconds per step, steps) that meet every bucket from the first one to the one after the last."""
     step = _STEP[grain]
-    return int(step.total_seconds()), int((end - start + _LONGEST[grain]) / step) + 1
+    return int(step.total_seconds()), int((end - start + _LONGEST[grain]) / step) + 2
+
+
+def regular_starts(grain: Grain, tz: ZoneInfo, start: datetime, end: datetime) -> list[int] | None:
+    """Return the starts of all buckets from the one `start` is in to one at or after `end`, in s since 1970.
+
+    None where the zone changes its offset in or near the range, or has an odd one: how the store cuts there, it alone
+    can say.
+    """
+    if grain == "total":
+        return [int(start.timestamp()), -int(-end.timestamp() // 1)]
+    offsets = set(_offsets(tz, start - _LONGEST[grain], end + _LONGEST[grain]))
+    offset = offsets.pop()
+    if offsets or offset % timedelta(minutes=15):
+        return None
+    wall = [(moment + offset).replace(tzinfo=None) for moment in (start, end + _LONGEST[grain])]
+    first = pl.Series(wall[:1]).dt.truncate(_EVERY[grain]).item()
+    if first - offset < _EPOCH.replace(tzinfo=None):
+        return None
+    walls = pl.datetime_range(first, wall[1], _EVERY[grain], eager=True)
+    return (walls.dt.epoch("s") - int(offset.total_seconds())).to_list()
 
 
 def _offsets(tz: ZoneInfo, start: datetime, end: datetime) -> Iterator[timedelta]:

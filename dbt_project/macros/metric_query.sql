@@ -11,14 +11,15 @@
 {% set is_ratio = metric_denominator(metric) | trim %}
 {% set by_rows = plan.resolution in ('minute', 'row') %}
 {% set published_hour = 'IN (SELECT bucket, network, build_id FROM sealed_hours)' %}
-{% set not_in_hours = '(toStartOfHour({at}), network) NOT IN (SELECT bucket, network FROM sealed_hours)' %}
+{% set hourly = 'connector_slices' if by_rows else 'engagement_hourly' %}
+{% set not_in_hours = '(toStartOfHour({at}), network) NOT IN (' ~ published_pairs(hourly, hours) ~ ')' %}
 {% set not_in_days = " AND (toStartOfDay({at}, 'UTC'), network) NOT IN (SELECT bucket, network FROM sealed_days)"
     if plan.daily else '' %}
 WITH
 {% if plan.daily %}
 sealed_days AS ({{ published_days(days, hours) }}),
 {% endif %}
-sealed_hours AS ({{ published_builds('connector_slices' if by_rows else 'engagement_hourly', hours) }}),
+sealed_hours AS ({{ published_builds(hourly, hours) }}),
 rows AS
 (
     {% if by_rows %}

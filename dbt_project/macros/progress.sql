@@ -32,8 +32,18 @@ if(countIf({{ active }}) = 0, max(newest_event), minIf(newest_event, {{ active }
 #}
 {% macro progress(as_of) %}
 {% set now = "fromUnixTimestamp64Micro({now:Int64}, 'UTC')" %}
-WITH
-published AS
+SELECT events, seals, watermark, first, last, received, sealed, sealed_through
+FROM
+(
+    SELECT
+        sum(events_taken) AS events,
+        toUnixTimestamp64Micro(toDateTime64({{ watermark("newest_receipt > " ~ now ~ " - toIntervalMillisecond({idle_ms:Int64})") }}, 6, 'UTC')) AS watermark,
+        toUnixTimestamp64Micro(toDateTime64(min(oldest_event), 6, 'UTC')) AS first,
+        toUnixTimestamp64Micro(toDateTime64(max(newest_event), 6, 'UTC')) AS last,
+        toUnixTimestamp64Micro(toDateTime64(max(newest_receipt), 6, 'UTC')) AS received
+    FROM ({{ log_progress(now if as_of else '') }})
+) AS taken
+CROSS JOIN
 (
     SELECT
         count() AS seals,
@@ -46,15 +56,5 @@ published AS
     FROM seals
     {% if as_of %}WHERE sealed_at <= {{ now }}{% endif %}
 
-)
-SELECT
-    sum(events_taken),
-    any((SELECT seals FROM published)),
-    toUnixTimestamp64Micro(toDateTime64({{ watermark("newest_receipt > " ~ now ~ " - toIntervalMillisecond({idle_ms:Int64})") }}, 6, 'UTC')),
-    toUnixTimestamp64Micro(toDateTime64(min(oldest_event), 6, 'UTC')),
-    toUnixTimestamp64Micro(toDateTime64(max(newest_event), 6, 'UTC')),
-    toUnixTimestamp64Micro(toDateTime64(max(newest_receipt), 6, 'UTC')),
-    any((SELECT sealed FROM published)),
-    any((SELECT sealed_through FROM published))
-FROM ({{ log_progress(now if as_of else '') }})
+) AS published
 {% endmacro %}

@@ -23,13 +23,27 @@ GROUP BY bucket, network
   A re-sealed hour makes its day's older build step aside, so that no query mixes an old day with a new hour.
 #}
 {% macro published_days(day_condition='1', hour_condition='1', seals='seals') %}
-SELECT day.bucket AS bucket, day.network AS network, day.build_id AS build_id, day.published_at AS published_at
-FROM ({{ published_builds('engagement_daily', day_condition, seals) }}) AS day
-LEFT JOIN
+SELECT
+    day AS bucket,
+    network,
+    argMaxIf(build, at, daily) AS build_id,
+    maxIf(at, daily) AS published_at
+FROM
 (
-    SELECT toStartOfDay(bucket, 'UTC') AS bucket, network, max(published_at) AS published_at
-    FROM ({{ published_builds('engagement_hourly', hour_condition, seals) }})
-    GROUP BY bucket, network
-) AS hours ON hours.bucket = day.bucket AND hours.network = day.network
-WHERE day.published_at >= hours.published_at
+    SELECT
+        dataset = 'engagement_daily' AS daily,
+        toStartOfDay(bucket, 'UTC') AS day,
+        network,
+        build_id AS build,
+        sealed_at AS at
+    FROM {{ seals }}
+    WHERE (dataset = 'engagement_daily' AND {{ day_condition }}) OR (dataset = 'engagement_hourly' AND {{ hour_condition }})
+)
+GROUP BY day, network
+HAVING countIf(daily) > 0 AND published_at >= maxIf(at, NOT daily)
+{% endmacro %}
+
+{# Only the (bucket, network) pairs that have a build: cheaper where it does not matter which. #}
+{% macro published_pairs(dataset, condition='1', seals='seals') %}
+SELECT bucket, network FROM {{ seals }} WHERE dataset = '{{ dataset }}' AND {{ condition }}
 {% endmacro %}
