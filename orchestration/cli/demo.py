@@ -164,7 +164,8 @@ def _load_file(settings: Settings, data: Path, mapping: object, *, quiet: bool) 
         raise CliError(f"{data}: no row of it became an event", code=ExitCode.PROBLEM)
     last = max(row[2] for row in rows)
     end = last.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
-    shown = Shown(min(row[1] for row in rows), end, [row[0] for row in rows])
+    start = min(row[1] for row in rows).replace(minute=0, second=0, microsecond=0)
+    shown = Shown(start, end, [row[0] for row in rows])
     shown.check("account of the load", ok=report.balanced)
     return shown
 
@@ -200,12 +201,11 @@ def _event_ids(settings: Settings, shown: Shown) -> pl.DataFrame:
 
 def _seal(settings: Settings, shown: Shown) -> None:
     with step("seal") as done:
-        summary = run_seal(settings, (shown.start, shown.end), shown.networks, "demo", lambda _text: None)
-        built = {row["dataset"]: row for row in summary.to_dicts()}
-        hours, days = (built.get(f"engagement_{length}", {}).get("buckets", 0) for length in ("hourly", "daily"))
-        verdict = shown.check("seal", ok=not summary["failed"].sum())
-        built_now = f"{number(hours)} hours and {number(days)} days recomputed from the archive"
-        done(f"{built_now if hours else 'nothing new since the last time'} {verdict}")
+        outcome = run_seal(settings, (shown.start, shown.end), shown.networks, "demo", lambda _text: None)
+        hours, days = (outcome.buckets.get(f"engagement_{length}", 0) for length in ("hourly", "daily"))
+        shown.check("seal", ok=not outcome.reasons)
+        built = f"{number(hours)} hours and {number(days)} days recomputed from the archive"
+        done("; ".join(outcome.reasons) or (built if hours else "nothing new since the last time"))
 
 
 def _check(settings: Settings, shown: Shown) -> None:

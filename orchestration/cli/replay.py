@@ -12,7 +12,7 @@ import typer
 from orchestration.cli.context import load_settings
 from orchestration.cli.errors import CliError, ExitCode
 from orchestration.cli.output import JsonFlag, err, good, out, print_json, table
-from orchestration.cli.sealing import run_seal, show_summary
+from orchestration.cli.sealing import run_seal, show_outcome
 from orchestration.cli.times import number, parse_range
 
 if TYPE_CHECKING:
@@ -50,20 +50,19 @@ def replay(
         console.print(f"  {text}", markup=False)
 
     report = replay_window(settings, *parse_range(start, end), tell) if start else rebuild_live(settings, tell)
-    summary = None
+    outcome = None
     if seal and start:
         from datetime import UTC, datetime
 
         everything = datetime(1970, 1, 1, tzinfo=UTC), datetime.now(UTC)
-        summary = run_seal(settings, everything, None, "replay", tell)
-    failed = int(summary["failed"].sum()) if summary is not None and summary.height else 0
+        outcome = run_seal(settings, everything, None, "replay", tell)
     if json:
-        print_json({"replay": report, "sealed": None if summary is None else summary.to_dicts()})
+        print_json({"replay": report, "sealed": None if outcome is None else outcome.summary.to_dicts()})
     else:
         _show(report)
-        if summary is not None:
-            show_summary(summary, failed)
-    if failed:
+        if outcome is not None:
+            show_outcome(outcome)
+    if outcome is not None and outcome.reasons:
         raise typer.Exit(ExitCode.PROBLEM)
 
 

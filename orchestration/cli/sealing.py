@@ -5,6 +5,7 @@ Belongs here: arguments and the summary's table. Does not belong here: sealing (
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -45,15 +46,29 @@ def seal(
     """
     first, last = parse_range(start, end)
     console = err()
-    settings = load_settings()
-    summary = run_seal(settings, (first, last), network, cause, lambda text: console.print(f"  {text}", markup=False))
-    failed = int(summary["failed"].sum()) if summary.height else 0
+    outcome = run_seal(
+        load_settings(), (first, last), network, cause, lambda text: console.print(f"  {text}", markup=False)
+    )
     if json:
-        print_json({"from": first, "to": last, "failed": failed, "datasets": summary.to_dicts()})
+        summary = outcome.summary.to_dicts()
+        print_json({"from": first, "to": last, "failed": outcome.reasons, "datasets": summary})
     else:
-        show_summary(summary, failed)
-    if failed:
+        show_outcome(outcome)
+    if outcome.reasons:
         raise typer.Exit(ExitCode.PROBLEM)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`summary`: a row per dataset (`orchestration.sealing.SUMMARY_SCHEMA`). `reasons`: why a bucket was not sealed."""
+
+    summary: pl.DataFrame
+    reasons: list[str]
+
+    @property
+    def buckets(self) -> dict[str, int]:
+        """Buckets built, by dataset."""
+        return dict(self.summary.select("dataset", "buckets").iter_rows())
 
 
 def run_seal(
@@ -62,23 +77,35 @@ def run_seal(
     networks: Sequence[str] | None,
     cause: str,
     on_progress: Callable[[str], None],
-) -> pl.DataFrame:
-    """Seal `[start, end)`; returns a row per dataset (`orchestration.sealing.SUMMARY_SCHEMA`). It logs to seal.log."""
+) -> Outcome:
+    """Seal all hours that the period touches, in this process. What Dagster prints of the run goes to seal.log."""
     with run_log_aside(settings.home / "logs" / "seal.log"):
         from orchestration.sealing import seal as run
         from orchestration.sealing import summarise
 
-        return summarise(run(settings, *period, networks, cause, on_progress))
+        sealed = run(settings, *_whole_hours(*period), networks, cause, on_progress)
+        reasons = [f"{name} {bucket} {network}: {why}" for (name, bucket, network), why in sealed.failed.items()]
+        return Outcome(summarise(sealed), reasons)
 
 
-def show_summary(summary: pl.DataFrame, failed: int) -> None:
+def _whole_hours(start: datetime, end: datetime) -> tuple[datetime, datetime]:
+    """An hour is sealed whole or not at all."""
+    from datetime import timedelta
+
+    first, last = (moment.replace(minute=0, second=0, microsecond=0) for moment in (start, end))
+    return first, last if last == end else last + timedelta(hours=1)
+
+
+def show_outcome(outcome: Outcome) -> None:
     console = out()
-    if summary.is_empty():
+    if outcome.summary.is_empty():
         console.print("Nothing was due: every complete hour of the range is sealed with all its events.")
         return
     rows = [
         [row["dataset"], *(number(row[name]) for name in COUNTS), iso(row["first"]), iso(row["last"])]
-        for row in summary.to_dicts()
+        for row in outcome.summary.to_dicts()
     ]
     console.print(table("Sealed", ("dataset", *COUNTS, "first", "last"), rows, right=COUNTS))
-    console.print(bad(f"{failed} buckets failed") if failed else good("sealed"))
+    for reason in outcome.reasons:
+        console.print(bad(reason))
+    console.print(bad(f"{len(outcome.reasons)} buckets failed") if outcome.reasons else good("sealed"))
