@@ -19,7 +19,7 @@ from orchestration.stores import environment_resources
 
 Location = Literal["realtime", "batch", "all"]
 
-SENSOR_INTERVAL = 10
+SENSOR_INTERVAL = 5
 """Seconds from one archiving run to the next while events keep coming; the first after a pause starts at once."""
 
 

@@ -2,6 +2,8 @@
 
 Belongs here: when to ask, and for what. Does not belong here: reading messages (`assets.raw_events`).
 
+While a run of it waits to start, it asks for no other: the next one takes everything, so a backlog becomes one run.
+
 It holds its tick (long-poll) and returns the moment there is something, which takes the five seconds of the daemon's
 loop out of the latency. Dagster allows that only with a separately started code server; a server that `dagster dev`
 starts itself is recycled every minute and would cut a held tick, so there the sensor looks once and returns.
@@ -13,7 +15,7 @@ reset to archive again would be ignored without a word.
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 
 import dagster as dg
@@ -30,6 +32,8 @@ MOST_MESSAGES = 500_000
 """Per run: about a minute of work. The rest is left to the next tick, and the skip or log line says how much."""
 
 _COMMIT_POLL = 0.05
+_QUEUE_POLL = 0.25
+_WAITING = (dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING)
 _RANGE_START, _RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
 
@@ -69,16 +73,40 @@ def build_event_log_sensor(job_name: str, *, running: bool, interval_seconds: in
         tags={"domain": "events"},
     )
     def event_log_sensor(context: dg.SensorEvaluationContext, event_log: EventLogResource) -> dg.SensorResult:
+        waiting_runs = dg.RunsFilter(job_name=job_name, statuses=list(_WAITING))
         with closing(event_log.open()) as log:
-            return evaluate(log, context.cursor, hold_seconds())
+            return evaluate(
+                log,
+                context.cursor,
+                hold_seconds(),
+                waiting=lambda: context.instance.get_runs_count(waiting_runs),
+            )
 
     return event_log_sensor
 
 
-def evaluate(log: EventLog, cursor_text: str | None, hold: float, most: int = MOST_MESSAGES) -> dg.SensorResult:
-    """One tick: a run request for what is pending, or the reason why there is none."""
+def evaluate(
+    log: EventLog,
+    cursor_text: str | None,
+    hold: float,
+    most: int = MOST_MESSAGES,
+    waiting: Callable[[], int] = lambda: 0,
+) -> dg.SensorResult:
+    """One tick: a run request for what is pending, or the reason why there is none.
+
+    `waiting` counts the runs that were asked for and have not started; while there is one, none is asked for.
+    """
     cursor = Cursor.load(cursor_text)
-    ranges = wait_for_work(log, cursor, hold)
+    deadline = time.monotonic() + hold
+    while (queued := waiting()) and time.monotonic() < deadline:
+        time.sleep(_QUEUE_POLL)
+    if queued:
+        behind = sum(where.end - where.start for where in pending(log, cursor, committed(log)))
+        return dg.SensorResult(
+            skip_reason=f"{queued} run(s) wait to start; the next one will take the {behind:,} messages since then",
+            cursor=cursor.dump(),
+        )
+    ranges = wait_for_work(log, cursor, max(0.0, deadline - time.monotonic()))
     if not ranges:
         return dg.SensorResult(skip_reason=_why_nothing(log, hold), cursor=cursor.dump())
     request = plan(log, cursor, ranges, most)
