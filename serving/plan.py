@@ -19,7 +19,18 @@ from typing import Any, Literal, get_args
 from contracts.metric_catalogue import Metric, Ratio, catalogue
 from resources.clickhouse.sql import render
 from serving.errors import QueryError, UnknownNameError
-from serving.timeline import GRAINS, Grain, Resolution, bucket_sql, days_are_utc, grid_steps, resolution, to_utc, zone
+from serving.timeline import (
+    GRAINS,
+    Grain,
+    Resolution,
+    bucket_edges,
+    bucket_sql,
+    days_are_utc,
+    most_buckets,
+    resolution,
+    to_utc,
+    zone,
+)
 
 Order = Literal["bucket", "value", "-value"]
 
@@ -64,6 +75,7 @@ class Plan:
 
     metric: Metric
     grain: Grain
+    tz: str
     start: datetime
     end: datetime
     resolution: Resolution
@@ -101,6 +113,11 @@ class Plan:
     def groups(self) -> tuple[tuple[str, str], ...]:
         """(dimension, column of the rows) for every group."""
         return tuple((name, f"{name}_member" if name in MEMBER_DIMENSIONS else name) for name in self.by)
+
+    @property
+    def edges(self) -> list[int]:
+        """Edges of the range's buckets, in seconds since 1970; none for an empty range."""
+        return bucket_edges(self.grain, zone(self.tz), self.start, self.end) if self.start < self.end else []
 
     @property
     def bucket(self) -> str:
@@ -161,9 +178,11 @@ def make_plan(query: MetricQuery, bounds: tuple[datetime, datetime]) -> Plan:
         end = max(start, end)
     if not _EPOCH <= start <= end <= _LAST or (start == end and query.start is not None and query.end is not None):
         raise QueryError(f"range: start {start.isoformat()} must be before end {end.isoformat()}, within 1970 to 2106")
-    step_s, steps = grid_steps(query.grain, start, end)
-    if steps > MAX_BUCKETS and query.grain != "total":
-        raise QueryError(f"range: {steps} steps of grain {query.grain!r}; at most {MAX_BUCKETS}, take a coarser grain")
+    buckets = most_buckets(query.grain, start, end)
+    if buckets > MAX_BUCKETS:
+        raise QueryError(
+            f"range: about {buckets} buckets of a {query.grain}; at most {MAX_BUCKETS}, take a coarser grain"
+        )
     filters = {name: tuple(values) for name, values in query.filters.items()}
     crossing = tuple(name for name in MEMBER_DIMENSIONS if name in query.by or name in filters)
     any_of_topics = len(filters.get("topic", ())) > 1 and "topic" not in query.by
@@ -178,8 +197,6 @@ def make_plan(query: MetricQuery, bounds: tuple[datetime, datetime]) -> Plan:
         "to_s": -int(-end.timestamp() // 1),
         "from_us": _micros(start),
         "to_us": _micros(end),
-        "step_s": step_s,
-        "steps": steps,
         **{name: list(values) for name, values in filters.items()},
     }
     if query.limit is not None:
@@ -189,6 +206,7 @@ def make_plan(query: MetricQuery, bounds: tuple[datetime, datetime]) -> Plan:
     return Plan(
         metric=find_metric(query.metric),
         grain=query.grain,
+        tz=query.tz,
         start=start,
         end=end,
         resolution=fine,

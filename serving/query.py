@@ -17,9 +17,12 @@ from resources.clickhouse import Client, query_frame
 from serving.errors import QueryError, UnknownNameError
 from serving.plan import DIMENSIONS, MetricQuery, Plan, check, make_plan
 from serving.progress import Progress, read_progress
-from serving.timeline import GRAINS, bucket_sql, regular_starts, zone
+from serving.timeline import GRAINS
 
 __all__ = ["DIMENSIONS", "GRAINS", "MetricAnswer", "MetricQuery", "QueryError", "UnknownNameError", "answer"]
+
+
+_EDGES = {"bucket_start": pl.Int64(), "bucket_stop": pl.Int64()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ def answer(client: Client, query: MetricQuery, now: datetime | None = None) -> M
     plan = make_plan(query, _bounds(progress, clock))
     sql = plan.sql()
     values = query_frame(client, sql, plan.parameters)
-    grid = _grid(client, plan)
+    grid = _grid(plan)
     frame, complete_through = _mark(plan, values, grid, progress)
     return MetricAnswer(
         query=query,
@@ -103,22 +106,10 @@ def _bounds(progress: Progress, clock: datetime) -> tuple[datetime, datetime]:
     return start, last.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
 
 
-def _grid(client: Client, plan: Plan) -> pl.DataFrame:
-    """Return every bucket of the range, as the store cuts them: `bucket_start`, `bucket_stop` in s since 1970."""
-    end = plan.parameters["to_s"]
-    starts: list[int] | None = []
-    if plan.start < plan.end:
-        starts = regular_starts(plan.grain, zone(plan.parameters["tz"]), plan.start, plan.end)
-    if starts is None:
-        at = "toDateTime({from_s:Int64} + number * {step_s:Int64}, 'UTC')"
-        sql = f"SELECT DISTINCT toInt64(toUnixTimestamp({bucket_sql(plan.grain, at)})) AS bucket FROM numbers({{steps:UInt64}})"  # noqa: S608, E501 - made of constants
-        found = client.query(sql, parameters=dict(plan.parameters)).result_rows
-        starts = sorted(row[0] for row in found)
-    grid = pl.DataFrame(
-        {"bucket_start": starts[:-1], "bucket_stop": starts[1:]},
-        schema_overrides=dict.fromkeys(("bucket_start", "bucket_stop"), pl.Int64),
-    )
-    return grid.filter(pl.col("bucket_start") < end)
+def _grid(plan: Plan) -> pl.DataFrame:
+    """Return every bucket of the range: `bucket_start`, `bucket_stop` in seconds since 1970."""
+    edges = plan.edges
+    return pl.DataFrame({"bucket_start": edges[:-1], "bucket_stop": edges[1:]}, schema_overrides=_EDGES)
 
 
 def _mark(

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from itertools import pairwise
 from typing import Literal
 from zoneinfo import ZoneInfo, available_timezones
-
-import polars as pl
 
 from serving.errors import UnknownNameError
 
@@ -30,25 +29,14 @@ _BUCKET_SQL: dict[Grain, str] = {
     "month": "toDateTime(toStartOfMonth({at}, {tz}), {tz})",
     "total": "toDateTime({{from_s:Int64}}, 'UTC')",
 }
-_STEP: dict[Grain, timedelta] = {
-    # shorter than the shortest bucket of the grain, so that stepping meets every one
+_SHORTEST: dict[Grain, timedelta] = {
     "minute": timedelta(minutes=1),
-    "hour": timedelta(minutes=15),
-    "day": timedelta(hours=12),
-    "week": timedelta(days=1),
-    "month": timedelta(days=1),
-    "total": timedelta(days=1),
+    "hour": timedelta(hours=1),
+    "day": timedelta(hours=22),
+    "week": timedelta(days=6),
+    "month": timedelta(days=27),
+    "total": timedelta(days=366 * 200),
 }
-_LONGEST: dict[Grain, timedelta] = {
-    "minute": timedelta(minutes=1),
-    "hour": timedelta(hours=2),
-    "day": timedelta(hours=49),
-    "week": timedelta(days=9),
-    "month": timedelta(days=33),
-    "total": timedelta(0),
-}
-_EVERY: dict[Grain, str] = {"minute": "1m", "hour": "1h", "day": "1d", "week": "1w", "month": "1mo"}
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @cache
@@ -73,30 +61,46 @@ def bucket_sql(grain: Grain, at: str) -> str:
     return _BUCKET_SQL[grain].format(at=at, tz=_ZONE_SQL)
 
 
-def grid_steps(grain: Grain, start: datetime, end: datetime) -> tuple[int, int]:
-    """Return (seconds per step, steps) that meet every bucket from the first one to the one after the last."""
-    step = _STEP[grain]
-    return int(step.total_seconds()), int((end - start + _LONGEST[grain]) / step) + 2
+def most_buckets(grain: Grain, start: datetime, end: datetime) -> int:
+    """Return a number of buckets that the range cannot exceed."""
+    return int((end - start) / _SHORTEST[grain]) + 2
 
 
-def regular_starts(grain: Grain, tz: ZoneInfo, start: datetime, end: datetime) -> list[int] | None:
-    """Return the starts of all buckets from the one `start` is in to one at or after `end`, in s since 1970.
+def bucket_edges(grain: Grain, tz: ZoneInfo, start: datetime, end: datetime) -> list[int]:
+    """Return the edges of the buckets that `[start, end)` touches, ascending, in seconds since 1970.
 
-    None where the zone changes its offset in or near the range, or has an odd one: how the store cuts there, it alone
-    can say.
+    They are where `bucket_sql` puts them: hours are counted from the local midnight, so that the day on which a clock
+    moves by half an hour (Lord Howe) has one short hour at its end. Total has the edges of the range.
     """
+    first, last = int(start.timestamp()), -int(-end.timestamp() // 1)
     if grain == "total":
-        return [int(start.timestamp()), -int(-end.timestamp() // 1)]
-    offsets = set(_offsets(tz, start - _LONGEST[grain], end + _LONGEST[grain]))
-    offset = offsets.pop()
-    if offsets or offset % timedelta(minutes=15):
-        return None
-    wall = [(moment + offset).replace(tzinfo=None) for moment in (start, end + _LONGEST[grain])]
-    first = pl.Series(wall[:1]).dt.truncate(_EVERY[grain]).item()
-    if first - offset < _EPOCH.replace(tzinfo=None):
-        return None
-    walls = pl.datetime_range(first, wall[1], _EVERY[grain], eager=True)
-    return (walls.dt.epoch("s") - int(offset.total_seconds())).to_list()
+        return [first, last]
+    if grain == "minute":
+        return list(range(first - first % 60, last + 60, 60))
+    edges = _calendar_edges("day" if grain == "hour" else grain, tz, start, end)
+    if grain == "hour":
+        edges = [hour for day, after in pairwise(edges) for hour in range(day, after, 3600)] + edges[-1:]
+    before = sum(edge <= first for edge in edges) - 1
+    beyond = sum(edge < last for edge in edges) + 1
+    return edges[before:beyond]
+
+
+def _calendar_edges(grain: Grain, tz: ZoneInfo, start: datetime, end: datetime) -> list[int]:
+    """Return local midnights that begin days, weeks or months, from the one at or before `start` to one after `end`."""
+    day = start.astimezone(tz).date()
+    if grain == "week":
+        day -= timedelta(days=day.weekday())
+    elif grain == "month":
+        day = day.replace(day=1)
+    edges: list[int] = []
+    while not edges or edges[-1] < end.timestamp():
+        # a midnight that the clock skips is the moment of skipping, one that comes twice is the first
+        edges.append(int(datetime(day.year, day.month, day.day, tzinfo=tz).timestamp()))
+        if grain == "month":
+            day = (day.replace(day=28) + timedelta(days=4)).replace(day=1)
+        else:
+            day += timedelta(days=1 if grain == "day" else 7)
+    return edges
 
 
 def _offsets(tz: ZoneInfo, start: datetime, end: datetime) -> Iterator[timedelta]:

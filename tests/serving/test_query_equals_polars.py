@@ -72,14 +72,12 @@ def check(store: Client, events: pl.DataFrame, reference: Any) -> Check:
 @pytest.mark.parametrize(("grain", "tz"), list(itertools.product(GRAINS, ZONES)))
 def test_every_grain_in_every_zone(check: Check, grain: str, tz: str) -> None:
     check("active_actors", by=("network",), grain=grain, tz=tz)
-    check("conversation_rate", grain=grain, tz=tz)
 
 
 @pytest.mark.parametrize("by", GROUPS, ids="+".join)
 def test_every_dimension_and_their_crossings(check: Check, by: tuple[str, ...]) -> None:
     check("active_actors", by=by, grain="day")
-    check("events", by=by, grain="hour", tz="America/New_York")
-    check("amplification_rate", by=by, grain="day", tz="Asia/Kolkata")
+    check("amplification_rate", by=by, grain="hour", tz="Asia/Kolkata")
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -105,8 +103,7 @@ def test_every_metric(check: Check, metric: str) -> None:
 )
 @pytest.mark.parametrize("tz", ["UTC", "Asia/Kolkata"])
 def test_filters(check: Check, events: pl.DataFrame, filters: dict[str, list[str]], keep: pl.Expr, tz: str) -> None:
-    for metric in ("events", "active_actors"):
-        check(metric, of=events.filter(keep), grain="day", tz=tz, filters=filters)
+    check("active_actors" if tz == "UTC" else "events", of=events.filter(keep), grain="day", tz=tz, filters=filters)
 
 
 @pytest.mark.parametrize("shift", [timedelta(minutes=17), timedelta(minutes=17, seconds=3, milliseconds=251)])
