@@ -32,15 +32,16 @@ FROM (SELECT path, sha256, rows FROM archive_contents FINAL
       WHERE ingest_hour = toDateTime({hour_s:Int64}, 'UTC') AND retired = 0)
 GROUP BY path, sha256
 """
+# Where a column is named like an alias of the same SELECT, ClickHouse takes the alias: hence `indexed.retired`.
 _RETIRE_CONTENTS = """
 SELECT path, ingest_hour, event_hour, network, rows, sha256, toUInt8(1) AS retired
-FROM archive_contents FINAL
-WHERE retired = 0 AND path IN {paths:Array(String)}
+FROM archive_contents AS indexed FINAL
+WHERE indexed.retired = 0 AND path IN {paths:Array(String)}
 """
 _RETIRE_RANGES = """
 SELECT path, ingest_hour, log_topic, log_partition, range_start, range_end, toUInt8(1) AS retired
-FROM archive_ranges FINAL
-WHERE retired = 0 AND path IN {paths:Array(String)}
+FROM archive_ranges AS indexed FINAL
+WHERE indexed.retired = 0 AND path IN {paths:Array(String)}
 """
 _INDEXED_RANGES = """
 SELECT DISTINCT path FROM archive_ranges FINAL

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -109,7 +110,8 @@ def _next_commands(settings: Settings, shown: Shown) -> list[str]:
     home = os.path.relpath(settings.home) if settings.home.is_relative_to(Path.cwd()) else str(settings.home)
     network = shown.networks[0]
     key = settings.write_keys.get_secret_value().split(",")[0].partition("=")[2]
-    event = '{"event_id":"0190a1b2-0000-7000-8000-000000000001","type":"post.created","actor":"me","occurred_at":"%s"}'
+    now = iso(datetime.now(UTC)).replace(" ", "T")
+    event = f'{{"event_id":"{uuid.uuid4()}","type":"post.created","actor":"me","occurred_at":"{now}"}}'
     since = iso(shown.end - timedelta(hours=6))[:13].replace(" ", "T")
     return [
         f"export TALLY_HOME={shlex.quote(home)} PATH=$PWD/.venv/bin:$PATH",
@@ -120,6 +122,6 @@ def _next_commands(settings: Settings, shown: Shown) -> list[str]:
         'tally sql "SELECT type, count() FROM events GROUP BY type ORDER BY 2 DESC"',
         'tally sql --engine duckdb "SELECT network, count(*) FROM raw GROUP BY ALL"',
         "tally ledger && tally verify && tally quarantine list",
-        f"curl -H 'Authorization: Bearer {key}' -d '{event % iso(datetime.now(UTC)).replace(' ', 'T')}' "
+        f"curl -H 'Authorization: Bearer {key}' -H 'Content-Type: application/x-ndjson' -d {shlex.quote(event)} "
         f"http://{settings.collector_host}:{settings.collector_port}/v1/events",
     ]

@@ -6,6 +6,7 @@ Belongs here: arguments and tables. Does not belong here: SQL of a metric (`cont
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -106,7 +107,9 @@ def show_answer(given: MetricAnswer) -> None:
     for row in frame.head(SHOWN_ROWS).iter_rows(named=True):
         cells = [_cell(row[name], question.grain) for name in columns]
         rows.append([*cells, "" if row["complete"] else warn("partial")])
-    title = f"{question.metric} ({_unit(question.metric)}) by {', '.join((*question.by, question.grain))}"
+    unit = _unit(question.metric)
+    title = question.metric + (f" ({unit})" if unit != question.metric else "")
+    title += f" by {', '.join((*question.by, question.grain))}"
     console.print(table(title, (*columns, ""), rows, right=numeric))
     if frame.height > SHOWN_ROWS:
         console.print(warn(f"{frame.height - SHOWN_ROWS:,} more rows; --json has all of them, --limit fewer"))
@@ -214,9 +217,15 @@ def _duckdb_sql(settings: Settings, statement: str) -> pl.DataFrame:
             f"the archive {settings.archive_url} holds no part yet", hint="`tally seal --from … --to …` archives events"
         )
     connection: Any = duckdb.connect()
-    connection.register("raw", archive.read(parts))
+    if settings.archive_url.startswith("file://"):
+        # DuckDB reads the files itself: only the columns and row groups that the statement needs.
+        root = Path(settings.archive_url.removeprefix("file://"))
+        raw = connection.read_parquet([str(root / part.path) for part in parts])
+        connection.register("raw", raw)
+    else:
+        connection.register("raw", archive.read(parts))
     try:
-        answer: polars.DataFrame = connection.execute(statement).pl()
+        answer: polars.DataFrame = connection.sql(statement).pl()
     except duckdb.Error as error:
         raise CliError(f"DuckDB refused the statement: {error}") from error
     return answer

@@ -79,6 +79,9 @@ def run_seal(
     on_progress: Callable[[str], None],
 ) -> Outcome:
     """Seal all hours that the period touches, in this process. What Dagster prints of the run goes to seal.log."""
+    from orchestration.stack.lifecycle import write_dagster_home
+
+    write_dagster_home(settings)
     with run_log_aside(settings.home / "logs" / "seal.log"):
         from orchestration.sealing import seal as run
         from orchestration.sealing import summarise

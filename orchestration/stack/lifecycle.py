@@ -142,9 +142,8 @@ def _prepare(settings: Settings) -> None:
 
 
 def _make_dagster_home(settings: Settings) -> subprocess.Popen[bytes] | None:
-    """Write dagster.yaml; where there is no storage yet, begin to make it (`dagster_storage` says why)."""
-    settings.dagster_home.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(DAGSTER_FILES / "dagster.yaml", settings.dagster_home / "dagster.yaml")
+    """Where Dagster has no storage yet, begin to make it (`dagster_storage` says why)."""
+    write_dagster_home(settings)
     if (settings.dagster_home / STORAGE_STAMP).exists():
         return None
     with StackPaths(settings.home).log("dagster-storage").open("wb") as output:
@@ -152,6 +151,12 @@ def _make_dagster_home(settings: Settings) -> subprocess.Popen[bytes] | None:
             [sys.executable, "-m", "orchestration.stack.dagster_storage"],
             env=_environment(settings), cwd=PROJECT_ROOT, stdout=output, stderr=subprocess.STDOUT,
         )  # fmt: skip
+
+
+def write_dagster_home(settings: Settings) -> None:
+    """Make DAGSTER_HOME and its dagster.yaml, as the release has it."""
+    settings.dagster_home.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(DAGSTER_FILES / "dagster.yaml", settings.dagster_home / "dagster.yaml")
 
 
 def _environment(settings: Settings) -> dict[str, str]:

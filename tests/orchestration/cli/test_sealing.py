@@ -1,0 +1,66 @@
+"""Sealing through the command line: what is sealed is what was live, and an hour that is closed stays sealed."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from assets.raw_events.process import Stores, archive_hour
+from orchestration.cli.app import app
+from orchestration.settings import Settings
+from orchestration.stack.stores import event_log, raw_store
+from resources.archive import open_archive
+from resources.clickhouse import open_clickhouse
+
+runner = CliRunner()
+RANGE = ("--from", "2026-01-05", "--to", "2026-01-06")
+
+
+def tally(*arguments: str, code: int = 0) -> Any:
+    result = runner.invoke(app, [*arguments, "--json"])
+    assert result.exit_code == code, f"{result.output}\n{result.exception!r}"
+    return json.loads(result.stdout)
+
+
+@pytest.fixture
+def sealed(stores: Settings, workers: Any, day: Path) -> Settings:
+    """300 events of three hours, and the same file once more: a second archive part that adds no event."""
+    tally("ingest", str(day), "--network", "tally", "--no-wait")
+    workers()
+    first = {row["dataset"]: row for row in tally("seal", *RANGE)["datasets"]}
+    assert (first["engagement_hourly"]["published"], first["engagement_daily"]["published"]) == (3, 1)
+    tally("ingest", str(day), "--network", "tally", "--no-wait")
+    workers()
+    return stores
+
+
+def test_what_is_sealed_is_what_was_live(sealed: Settings) -> None:
+    found = tally("verify", *RANGE)
+    assert found["verdicts"] == {"equal": 3}
+    assert set(found["totals"].values()) == {300}
+    answer = tally("query", "active_actors", *RANGE, "--grain", "day")
+    assert [row["value"] for row in answer["rows"]] == [7]
+    duckdb = tally("sql", "--engine", "duckdb", "SELECT count(*) AS n, count(DISTINCT actor) AS a FROM raw")
+    assert duckdb == [{"n": 300, "a": 7}]
+
+
+def test_closing_the_ingest_hour_leaves_nothing_to_seal(sealed: Settings) -> None:
+    tally("seal", *RANGE)
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    with event_log(sealed) as log, raw_store(sealed) as store:
+        archive = open_archive(sealed.archive_url)
+        for start in (hour - timedelta(hours=1), hour):
+            client = open_clickhouse(sealed.clickhouse_url)
+            archive_hour(Stores(log, store, archive, client), start, hour + timedelta(hours=2))
+        assert sum(part.rows for part in archive.parts()) == 300
+    assert tally("seal", *RANGE)["datasets"] == []
+    assert tally("gaps")["ok"] is True
+
+
+def test_a_time_that_is_none_is_refused_before_anything_is_done(stores: Settings) -> None:
+    assert "'someday'" in tally("seal", "--from", "someday", code=2)["error"]["message"]
