@@ -25,8 +25,8 @@ from streaming.simulator.run import HttpSink, history, live
 
 SEED = 7
 HISTORY = timedelta(days=2)
-HISTORY_RATE = 1.2
-"""Events a second over the simulated days: about 200,000 in all, a few seconds of loading on two cores."""
+HISTORY_RATE = 0.8
+"""Events a second over the simulated days: about 140,000 in all, ten seconds of loading on two free cores."""
 
 LIVE_RATE = 300.0
 _PORTS = ("clickhouse_port", "redis_port", "collector_port", "dagster_port", "realtime_grpc_port", "batch_grpc_port")
