@@ -1,6 +1,7 @@
-"""What others write and our assets read, as external assets, so that the lineage runs from topic to number.
+"""What is not an asset of its own and still part of the lineage, from topic to number.
 
-Belongs here: the event log's topics, the raw store, the live tables. Does not belong here: anything Dagster computes.
+Belongs here: the event log's topics, the raw store, the live tables, the publication log. Does not belong here:
+anything that a run of an asset computes as its result.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from assets.describe.schemas import EVENTS, LIVE_EVENTS, rollup
+from assets.describe.schemas import EVENTS, LIVE_EVENTS, RESTATEMENTS, SEALS, rollup
 from contracts.event_types import EVENT_TYPES, TOPICS
 
 _OWNERS = ["team:data-platform"]
@@ -101,5 +102,30 @@ EXTERNAL_ASSETS: list[dg.AssetSpec] = [
         group="live",
         table="tally.live_engagement_hour",
         schema=rollup("hour", sealed=False),
+    ),
+]
+
+_SEALED = [dg.AssetKey(name) for name in ("connector_slices", "engagement_hourly", "engagement_daily")]
+
+PUBLICATION_ASSETS: list[dg.AssetSpec] = [
+    _stored(
+        dg.AssetKey(["tally", "seals"]),
+        "Publication log: the newest row of a dataset, bucket and network names the build that readers see; the rows "
+        "before it answer `as_of`. Written by the sealed assets as they publish.",
+        deps=_SEALED,
+        kind="clickhouse",
+        group="sealed",
+        table="tally.seals",
+        schema=SEALS,
+    ),
+    _stored(
+        dg.AssetKey(["tally", "restatements"]),
+        "Every change of a closed bucket: metric, bucket, member, old and new value, cause, when. Written before the "
+        "build that brings the change is published.",
+        deps=_SEALED[1:],
+        kind="clickhouse",
+        group="sealed",
+        table="tally.restatements",
+        schema=RESTATEMENTS,
     ),
 ]

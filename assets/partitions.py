@@ -1,6 +1,7 @@
-"""The partition grids, and the way between a partition key and an hour, a day and a network.
+"""The partition grid of ingest hours, and the way between a partition key and an hour, a day and a network.
 
-Belongs here: the three grids and their keys. Does not belong here: when a partition runs (`orchestration.schedules`).
+Belongs here: grids and keys without networks. Does not belong here: the grids with networks (`assets.networks`), when a
+partition runs (`orchestration.schedules`).
 
 Every grid is UTC. The last partition is the current one (`end_offset=1`), so that it can be refreshed while it fills.
 Grids start where routine operation starts, so that the UI draws at most about 100,000 squares per asset, the number
@@ -16,8 +17,6 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import polars as pl
 
-from contracts.mapping import list_mappings
-
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 HOUR_FORMAT = "%Y-%m-%d-%H:%M"
@@ -26,23 +25,7 @@ DAY_FORMAT = "%Y-%m-%d"
 GRID_START = datetime(2026, 1, 1, tzinfo=UTC)
 """First hour and day that is drawn as a partition."""
 
-NETWORKS: tuple[str, ...] = tuple(sorted({*list_mappings(), "app", "bluesky", "sim"}))
-"""The networks with a square of their own in the UI: those with a mapping, our SDK, the simulator, the collector."""
-
 INGEST_HOURS = dg.HourlyPartitionsDefinition(start_date=GRID_START.strftime(HOUR_FORMAT), end_offset=1)
-EVENT_HOURS = dg.MultiPartitionsDefinition(
-    {
-        "hour": dg.HourlyPartitionsDefinition(start_date=GRID_START.strftime(HOUR_FORMAT), end_offset=1),
-        "network": dg.StaticPartitionsDefinition(list(NETWORKS)),
-    }
-)
-EVENT_DAYS = dg.MultiPartitionsDefinition(
-    {
-        "day": dg.DailyPartitionsDefinition(start_date=GRID_START.strftime(DAY_FORMAT), end_offset=1),
-        "network": dg.StaticPartitionsDefinition(list(NETWORKS)),
-    }
-)
-
 SCOPE_SCHEMA = {"bucket": pl.Datetime("ms", "UTC"), "network": pl.String()}
 """Columns of a scope: which (bucket, network) pairs a build is about."""
 
@@ -87,8 +70,3 @@ def scope_of_keys(keys: Iterable[str]) -> pl.DataFrame:
 def scope(buckets: Sequence[datetime], networks: Sequence[str]) -> pl.DataFrame:
     """Every bucket with every network."""
     return pl.DataFrame([(b, n) for b in buckets for n in networks], schema=SCOPE_SCHEMA, orient="row")
-
-
-def on_grid(bucket: datetime, network: str, now: datetime) -> bool:
-    """Whether a pair has a square of its own in the UI."""
-    return GRID_START <= bucket <= now and network in NETWORKS

@@ -78,6 +78,7 @@ def _batch(stores: Mapping[str, Any], running: bool) -> dg.Definitions:
     from assets.connector_slices.asset import connector_slices
     from assets.dbt import build_dbt_assets
     from assets.engagement.asset import engagement_daily, engagement_hourly
+    from assets.external import PUBLICATION_ASSETS
     from orchestration.checks.sealed import SEALED_CHECKS
     from orchestration.jobs import maintenance, seal_days, seal_hours
     from orchestration.schedules import build_batch_schedules
@@ -93,7 +94,7 @@ def _batch(stores: Mapping[str, Any], running: bool) -> dg.Definitions:
         tags={"dagster/max_runtime": "3600"},
     )
     return dg.Definitions(
-        assets=[connector_slices, engagement_hourly, engagement_daily, dbt_marts],
+        assets=[connector_slices, engagement_hourly, engagement_daily, *PUBLICATION_ASSETS, dbt_marts],
         asset_checks=SEALED_CHECKS,
         jobs=[seal_hours, seal_days, seal_job, build_marts, maintenance],
         schedules=build_batch_schedules(running=running),

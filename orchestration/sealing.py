@@ -20,7 +20,8 @@ from pydantic import Field
 from assets.connector_slices.build import SOURCE_TIMEOUT
 from assets.describe.markdown import cell, table
 from assets.describe.reports import Metadata, failures, of_build
-from assets.partitions import event_day_key, event_hour_key, ingest_hour_key, on_grid
+from assets.networks import on_grid
+from assets.partitions import event_day_key, event_hour_key, ingest_hour_key
 from assets.publishing.staging import BuildReport
 from assets.raw_events.asset import describe as describe_hours
 from assets.raw_events.process import Stores

@@ -12,7 +12,8 @@ from pydantic import Field
 from assets.connector_slices.build import SOURCE_TIMEOUT, build_slices
 from assets.describe.reports import of_build
 from assets.describe.schemas import SLICES
-from assets.partitions import EVENT_HOURS, HOUR, event_hour_key, scope_of_keys
+from assets.networks import EVENT_HOURS
+from assets.partitions import HOUR, event_hour_key, scope_of_keys
 from assets.run import complete_part, settle
 from resources.dagster_resources import ArchiveResource, ClickHouseResource, EventLogResource
 

@@ -30,7 +30,7 @@ def of_build(report: BuildReport, seconds: float) -> Metadata:
         "seconds": round(seconds, 3),
         "build_id": report.build.id,
         "plot": events_plot(sealed),
-        "buckets": table(sealed.sort("bucket", "network").select("bucket", "network", "rows", "events", "checksum")),
+        "buckets": table(sealed.sort("events", descending=True).select("bucket", "network", "rows", "events")),
     }
     if report.failed:
         metadata["failed"] = table(failures(report.failed))

@@ -75,3 +75,41 @@ def rollup(bucket: str, sealed: bool = True) -> dg.TableSchema:
 
 HOURLY = rollup("hour")
 DAILY = rollup("day")
+
+_PUBLISHED = {
+    "dataset": ("LowCardinality(String)", "connector_slices, engagement_hourly or engagement_daily"),
+    "bucket": ("DateTime('UTC')", "Start of the hour or day, UTC"),
+    "network": ("LowCardinality(String)", "Network of the bucket"),
+}
+_SEAL = {
+    "build_id": ("UUID", "The build that readers see from now on"),
+    "previous_build_id": ("UUID", "The one they saw before; all zeros where there was none"),
+    "rows": ("UInt64", "Rows of the build in this bucket"),
+    "events": ("UInt64", "Archived rows considered (slices), or events counted (engagement)"),
+    "checksum": ("UInt64", "Names what went in, down to the rows of the slices"),
+    "cause": ("LowCardinality(String)", "seal, late data, repair, …"),
+    "run_id": ("String", "Dagster run that published it"),
+    "sealed_at": ("DateTime64(6, 'UTC')", "When readers began to see it"),
+}
+_RESTATEMENT = {
+    "metric": ("LowCardinality(String)", "events or active_actors"),
+    "workspace": ("LowCardinality(String)", "Tenant"),
+    "type": ("LowCardinality(String)", "Event type"),
+    "dimension": ("LowCardinality(String)", "all, object, campaign or topic"),
+    "member": ("String", "The object, campaign or topic"),
+    "old_value": ("Nullable(Float64)", "Null where the row is new"),
+    "new_value": ("Nullable(Float64)", "Null where the row is gone"),
+    "cause": ("LowCardinality(String)", "Why it changed"),
+    "build_id": ("UUID", "The build that brought the change; it counts once a seal names it"),
+    "previous_build_id": ("UUID", "The build that had the old value"),
+    "run_id": ("String", "Dagster run"),
+    "restated_at": ("DateTime64(6, 'UTC')", "When it was written"),
+}
+
+
+def _table(columns: dict[str, tuple[str, str]]) -> dg.TableSchema:
+    return dg.TableSchema([dg.TableColumn(name, kind, description=text) for name, (kind, text) in columns.items()])
+
+
+SEALS = _table(_PUBLISHED | _SEAL)
+RESTATEMENTS = _table(_PUBLISHED | _RESTATEMENT)

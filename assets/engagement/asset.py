@@ -12,7 +12,8 @@ from pydantic import Field
 from assets.describe.reports import of_build
 from assets.describe.schemas import DAILY, HOURLY
 from assets.engagement.build import build_daily, build_hourly
-from assets.partitions import DAY, EVENT_DAYS, EVENT_HOURS, HOUR, event_day_key, event_hour_key, scope_of_keys
+from assets.networks import EVENT_DAYS, EVENT_HOURS
+from assets.partitions import DAY, HOUR, event_day_key, event_hour_key, scope_of_keys
 from assets.run import complete_part, settle
 from resources.dagster_resources import ClickHouseResource, EventLogResource
 

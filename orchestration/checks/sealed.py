@@ -11,7 +11,8 @@ import polars as pl
 
 from assets.describe.markdown import cell, table
 from assets.dirty import dirty_hours, due
-from assets.partitions import NETWORKS, SCOPE_SCHEMA
+from assets.networks import NETWORKS
+from assets.partitions import SCOPE_SCHEMA
 from assets.publishing.seals import bounds, conform
 from assets.watermark import archive_watermark
 from orchestration.checks.hours import event_scope

@@ -8,7 +8,8 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets.partitions import NETWORKS, day_start, event_day_key, event_hour_key, ingest_hour_key
+from assets.networks import NETWORKS
+from assets.partitions import day_start, event_day_key, event_hour_key, ingest_hour_key
 
 RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 

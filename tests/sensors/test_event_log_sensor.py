@@ -124,7 +124,7 @@ def test_it_holds_only_where_the_stack_says_so(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.delenv("TALLY_LONG_POLL_SECONDS", raising=False)
     assert hold_seconds() == 0
     monkeypatch.setenv("TALLY_LONG_POLL_SECONDS", "20")
-    assert hold_seconds() == 20
+    assert 19 < hold_seconds() < 20, "it ends just before the daemon's loop of 5 s looks again"
 
 
 def test_the_definition_as_dagster_calls_it(platform: Any, make_events: Any) -> None:
