@@ -15,8 +15,8 @@ from assets.sealing import SealRequest, seal_range
 from sensors.late_data import DUE_TAG, NETWORK_TAG, evaluate
 
 NOW = datetime.now(UTC)
-LATER = NOW + timedelta(minutes=5)
-"""When the sensor looks: the hours have settled by then."""
+SETTLED = timedelta(minutes=5)
+"""How long after the last event the sensor looks: the hours have settled by then."""
 OLD = hour_start(NOW) - 5 * HOUR
 
 
@@ -44,8 +44,8 @@ def config(request: dg.RunRequest) -> Any:
     return request.run_config["ops"]["seal_range"]["config"]
 
 
-def look(platform: Any, instance: dg.DagsterInstance, at: datetime = LATER) -> dg.SensorResult:
-    return evaluate(platform.log, platform.clickhouse, instance, at)
+def look(platform: Any, instance: dg.DagsterInstance, after: timedelta = SETTLED) -> dg.SensorResult:
+    return evaluate(platform.log, platform.clickhouse, instance, datetime.now(UTC) + after)
 
 
 def test_never_sealed_then_late_then_nothing(
@@ -78,7 +78,7 @@ def test_hours_that_still_fill_wait(
     current = hour_start(NOW)
     platform.send(make_events(1, 20, current, NOW + timedelta(seconds=1)))
     archive(stores)
-    skipped = look(platform, instance, NOW + timedelta(seconds=5)).skip_reason
+    skipped = look(platform, instance, timedelta(seconds=5)).skip_reason
     assert skipped
     assert "none is due" in (skipped.skip_message or "")
     assert "watermark" in (skipped.skip_message or "")
@@ -93,7 +93,7 @@ def test_beyond_the_horizon_nothing_is_asked_for(
     platform.send(make_events(2, 1, OLD, OLD + HOUR, networks=("app",), received_at=datetime.now(UTC)))
     archive(stores)
     assert look(platform, instance).run_requests
-    assert look(platform, instance, NOW + timedelta(days=31)).skip_reason
+    assert look(platform, instance, timedelta(days=31)).skip_reason
 
 
 def test_no_second_run_while_one_is_under_way_and_none_after_a_failure_until_something_changes(
@@ -115,7 +115,7 @@ def test_no_second_run_while_one_is_under_way_and_none_after_a_failure_until_som
     refused = look(platform, instance).skip_reason
     assert refused
     assert "failed for exactly these hours" in (refused.skip_message or "")
-    assert look(platform, instance, LATER + timedelta(hours=1)).run_requests
+    assert look(platform, instance, SETTLED + timedelta(hours=1)).run_requests
 
     platform.send(make_events(2, 1, OLD, OLD + HOUR, networks=("app",)))
     archive(stores)

@@ -150,11 +150,13 @@ def test_a_member_that_was_stopped_for_too_long_cannot_commit(place: Place, grou
 
 def test_a_member_keeps_its_partitions_while_it_works_for_longer_than_a_session(place: Place, group: Group) -> None:
     topic, name = place.topic(1), group()
+    members = [place.join(name, [topic]), place.join(name, [topic])]
+    while sum(len(member.assignment()) for member in members) != 1:  # both are in before the work begins
+        assert [member.poll(10, 0.1) for member in members] == [[], []]
     place.log.append(topic, [b"k"] * 2, [b"v"] * 2)
-    worker = place.join(name, [topic])
+    other, worker = sorted(members, key=lambda member: len(member.assignment()))
     while not worker.poll(10, 0.1):
         pass
-    other = place.join(name, [topic])
     busy_until = time.monotonic() + place.session_timeout * 1.6
     while time.monotonic() < busy_until:
         assert other.poll(10, 0.1) == []
