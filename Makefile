@@ -54,6 +54,7 @@ fmt: setup ## Format the code and sort its imports
 
 docs: setup ## Write the generated pages again: command line, metrics, JSON Schemas
 	@$(BIN)/python -m contracts.metric_files
+	@$(BIN)/python -m contracts.publish
 	@$(BIN)/python -m orchestration.cli.reference
 
 clean: ## Remove caches; .venv and data stay

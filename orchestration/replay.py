@@ -19,6 +19,7 @@ from datetime import datetime
 
 import polars as pl
 
+from assets.archive_index import sync
 from contracts.event_types import TOPICS
 from orchestration.settings import Settings
 from orchestration.stack.errors import StackError
@@ -26,6 +27,7 @@ from orchestration.stack.lifecycle import is_running
 from orchestration.stack.paths import StackPaths
 from orchestration.stack.stores import event_log, raw_store
 from orchestration.stack.supervisord import Supervisor
+from resources.archive import open_archive
 from resources.clickhouse import Client, open_clickhouse, query_frame
 from resources.clickhouse.sql import render
 from resources.event_log.base import EventLog, OffsetRange, TopicPartition
@@ -46,16 +48,20 @@ Progress = Callable[[str], None]
 
 @dataclass(slots=True)
 class ReplayReport:
-    """`messages` were looked at; `raw` and `live` count the verdicts that were missing and are written anew."""
+    """`messages` were looked at; `raw` and `live` count the verdicts that were missing and are written anew.
+
+    `reindexed_parts`: archive parts of which ClickHouse's index said something else than their manifests.
+    """
 
     messages: int = 0
     raw: dict[str, int] = field(default_factory=dict)
     live: dict[str, int] = field(default_factory=dict)
     rebuilt_hours: int = 0
+    reindexed_parts: int = 0
 
 
 def replay_window(settings: Settings, start: datetime, end: datetime, progress: Progress) -> ReplayReport:
-    """Write again what the stores lack of the messages appended in `[start, end)`, UTC.
+    """Write again what the stores lack of the messages appended in `[start, end)`, UTC; then the archive's index.
 
     Raises LogUnavailableError, StackError when the live worker cannot be paused. Repeat it after any interruption.
     """
@@ -66,9 +72,12 @@ def replay_window(settings: Settings, start: datetime, end: datetime, progress: 
         _replay_raw(settings, log, _taken(log, GROUP_RAW, window), report)
         with _paused(settings, "worker-live"):
             progress("ClickHouse")
-            _replay_live(
-                open_clickhouse(settings.clickhouse_url), settings, log, _taken(log, GROUP_LIVE, window), report
-            )
+            client = open_clickhouse(settings.clickhouse_url)
+            _replay_live(client, settings, log, _taken(log, GROUP_LIVE, window), report)
+    progress("index of the archive")
+    archive = open_archive(settings.archive_url)
+    hours = {part.ingest_hour for part in archive.parts()}
+    report.reindexed_parts = sum(sync(client, archive, hour) for hour in sorted(hours))
     return report
 
 

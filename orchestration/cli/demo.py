@@ -21,7 +21,7 @@ from orchestration.cli.demo_report import Shown, tell
 from orchestration.cli.errors import CliError, ExitCode
 from orchestration.cli.output import JsonFlag, err
 from orchestration.cli.sealing import run_seal
-from orchestration.cli.times import duration, number
+from orchestration.cli.times import duration, number, utc
 
 if TYPE_CHECKING:
     import polars as pl
@@ -162,9 +162,9 @@ def _load_file(settings: Settings, data: Path, mapping: object, *, quiet: bool) 
     ).result_rows
     if not rows:
         raise CliError(f"{data}: no row of it became an event", code=ExitCode.PROBLEM)
-    last = max(row[2] for row in rows)
+    last = utc(max(row[2] for row in rows))
     end = last.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
-    start = min(row[1] for row in rows).replace(minute=0, second=0, microsecond=0)
+    start = utc(min(row[1] for row in rows)).replace(minute=0, second=0, microsecond=0)
     shown = Shown(start, end, [row[0] for row in rows])
     shown.check("account of the load", ok=report.balanced)
     return shown
@@ -255,8 +255,7 @@ def _newest(settings: Settings) -> datetime | None:
     from resources.clickhouse import open_clickhouse
 
     row = open_clickhouse(settings.clickhouse_url).query("SELECT max(received_at), count() FROM events").result_rows[0]
-    newest: datetime | None = row[0] if row[1] else None
-    return newest.replace(tzinfo=UTC) if newest else None
+    return utc(row[0]) if row[1] else None
 
 
 def _stay(live: LiveStream | None) -> None:

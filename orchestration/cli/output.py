@@ -14,12 +14,14 @@ import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from orchestration.cli.times import utc
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -106,8 +108,7 @@ def plain(value: object) -> object:
     elif isinstance(value, float):
         result = value if math.isfinite(value) else None
     elif isinstance(value, datetime):
-        aware = value if value.tzinfo else value.replace(tzinfo=UTC)
-        result = aware.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        result = utc(value).isoformat().replace("+00:00", "Z")
     elif isinstance(value, date):
         result = value.isoformat()
     elif isinstance(value, Enum):

@@ -77,5 +77,7 @@ def _show(report: ReplayReport) -> None:
     console.print(table("Written anew", ("store", *columns), rows, right=columns))
     if not any(count for counts in (report.raw, report.live) for count in counts.values()):
         console.print(good("nothing was missing"))
+    if report.reindexed_parts:
+        console.print(f"The index of {number(report.reindexed_parts)} archive parts was written again.")
     if report.rebuilt_hours:
         console.print(f"Live rollups of {number(report.rebuilt_hours)} hours were computed again.")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from orchestration.settings import Settings
 
+SHOWN_REASONS = 5
 COUNTS = ("buckets", "published", "unchanged", "failed", "events", "restatements")
 
 
@@ -109,6 +110,8 @@ def show_outcome(outcome: Outcome) -> None:
         for row in outcome.summary.to_dicts()
     ]
     console.print(table("Sealed", ("dataset", *COUNTS, "first", "last"), rows, right=COUNTS))
-    for reason in outcome.reasons:
+    for reason in outcome.reasons[:SHOWN_REASONS]:
         console.print(bad(reason))
+    if len(outcome.reasons) > SHOWN_REASONS:
+        console.print(f"… and {len(outcome.reasons) - SHOWN_REASONS} more; --json has all of them")
     console.print(bad(f"{len(outcome.reasons)} buckets failed") if outcome.reasons else good("sealed"))

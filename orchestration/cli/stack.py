@@ -124,7 +124,9 @@ def show_status(report: StackStatus) -> None:
         console.print(table("Sealed", ("dataset", "buckets", "newest bucket", "sealed"), seals, right=("buckets",)))
     else:
         console.print("Sealed: nothing yet; `tally seal --from … --to …` does it now, Dagster after each hour.")
-    console.print(f"Newest event: {iso(report.live_until)} ({ago(report.live_until)})")
+    console.print(
+        f"Newest event {iso(report.live_until)} ({ago(report.live_until)}), watermark {iso(report.watermark)}"
+    )
     if report.quarantine_open:
         console.print(warn(f"Quarantine: {number(report.quarantine_open)} rows open; `tally quarantine list`"))
     elif report.quarantine_open == 0:

@@ -57,19 +57,23 @@ def parse_range(start: str, end: str, *, zone: tzinfo = UTC, now: datetime | Non
     return first, last
 
 
+def utc(moment: datetime) -> datetime:
+    """Return the instant in UTC; a time without a zone, as drivers give it for UTC columns, is UTC already."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
 def iso(moment: datetime | None) -> str:
     """Seconds precision, `Z` for UTC."""
     if moment is None:
         return "-"
-    return moment.astimezone(UTC).isoformat(sep=" ", timespec="seconds").replace("+00:00", "Z")
+    return utc(moment).isoformat(sep=" ", timespec="seconds").replace("+00:00", "Z")
 
 
 def ago(moment: datetime | None, now: datetime | None = None) -> str:
     """`3 min ago`, `in 2 h`; `never` for None."""
     if moment is None:
         return "never"
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    seconds = ((now or datetime.now(UTC)) - aware).total_seconds()
+    seconds = ((now or datetime.now(UTC)) - utc(moment)).total_seconds()
     return f"{duration(seconds)} ago" if seconds >= 0 else f"in {duration(-seconds)}"
 
 

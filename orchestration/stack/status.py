@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from orchestration.settings import Settings
@@ -50,7 +50,10 @@ class LastSeal:
 
 @dataclass(slots=True)
 class StackStatus:
-    """Everything `tally status` shows. `problems` has one line per thing that could not be asked or is not well."""
+    """Everything `tally status` shows. `problems` has one line per thing that could not be asked or is not well.
+
+    `live_until`: the newest event_time. `watermark`: every partition's events before it are queryable.
+    """
 
     home: Path
     running: bool
@@ -58,6 +61,7 @@ class StackStatus:
     lag: list[GroupLag] = field(default_factory=list)
     seals: list[LastSeal] = field(default_factory=list)
     live_until: datetime | None = None
+    watermark: datetime | None = None
     quarantine_open: int | None = None
     problems: list[str] = field(default_factory=list)
 
@@ -150,6 +154,7 @@ def _quarantine(status: StackStatus, settings: Settings) -> None:
 
 def _clickhouse(status: StackStatus, settings: Settings) -> None:
     from resources.clickhouse import open_clickhouse
+    from serving.progress import read_progress
 
     client = open_clickhouse(settings.clickhouse_url)
     seals = client.query(
@@ -157,5 +162,6 @@ def _clickhouse(status: StackStatus, settings: Settings) -> None:
         " FROM seals GROUP BY dataset ORDER BY dataset"
     ).result_rows
     status.seals = [LastSeal(*row) for row in seals]
+    status.watermark = read_progress(client, datetime.now(UTC), None).watermark
     newest = client.query("SELECT max(event_time), count() FROM events").result_rows[0]
     status.live_until = newest[0] if newest[1] else None

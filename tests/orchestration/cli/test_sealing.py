@@ -62,5 +62,17 @@ def test_closing_the_ingest_hour_leaves_nothing_to_seal(sealed: Settings) -> Non
     assert tally("gaps")["ok"] is True
 
 
+def test_replay_puts_an_index_of_the_archive_right_that_names_parts_no_longer_there(sealed: Settings) -> None:
+    client = open_clickhouse(sealed.clickhouse_url)
+    client.command(
+        "INSERT INTO archive_contents (path, ingest_hour, event_hour, network, rows, sha256)"
+        " SELECT concat(path, '.gone'), ingest_hour, event_hour, network, rows, sha256 FROM archive_contents"
+    )
+    tally("gaps", code=1)
+    report = tally("replay", "--from", "-1h", "--to", "+1h")
+    assert report["replay"]["reindexed_parts"] == 1
+    assert tally("gaps")["ok"] is True
+
+
 def test_a_time_that_is_none_is_refused_before_anything_is_done(stores: Settings) -> None:
     assert "'someday'" in tally("seal", "--from", "someday", code=2)["error"]["message"]
