@@ -95,7 +95,9 @@ def test_order_and_limit(store: Client, reference: Any) -> None:
     [
         ({"grain": "day", "by": ("object",)}, "hour", True),
         ({"grain": "day"}, "hour", False),  # two days of a few rows
-        ({"grain": "day", "end": START + timedelta(days=7)}, "hour", True),
+        ({"grain": "day", "metric": "active_actors"}, "hour", True),
+        ({"grain": "day", "end": START + timedelta(days=61)}, "hour", False),
+        ({"grain": "day", "end": START + timedelta(days=62)}, "hour", True),
         ({"grain": "day", "by": ("object",), "tz": "Europe/London"}, "hour", False),  # summer time
         ({"grain": "hour"}, "hour", False),
         ({"grain": "day", "tz": "America/New_York"}, "hour", False),

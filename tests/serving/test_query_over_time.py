@@ -93,7 +93,7 @@ def test_a_resealed_hour_makes_an_older_day_step_aside(
     reference.insert_events(clickhouse, more)
 
     def of_day() -> int:
-        query = MetricQuery("events", grain="day", start=START - 7 * 24 * HOUR, end=START + 24 * HOUR)
+        query = MetricQuery("events", grain="day", start=START - 61 * 24 * HOUR, end=START + 24 * HOUR)
         return int(answer(clickhouse, query).frame["value"].sum())
 
     assert of_day() == events.height
