@@ -148,6 +148,7 @@ ORDER BY (dataset, bucket, network, build_id, metric, workspace, type, dimension
 
 -- Rollup tables: one shape for live and sealed (macro engagement_rollup in dbt_project/macros writes all of them).
 -- `dimension` says what `member` is: all ('' ), object, campaign or topic. `actors` is an exact, mergeable distinct count.
+-- Sets of actors are large: with granules of at most 256 KiB a question reads those of its own hours only.
 CREATE TABLE IF NOT EXISTS live_engagement_minute
 (
     bucket DateTime('UTC'),
@@ -162,7 +163,7 @@ CREATE TABLE IF NOT EXISTS live_engagement_minute
 ENGINE = {{ merge_tree('AggregatingMergeTree') }}
 PARTITION BY toYYYYMM(bucket)
 ORDER BY (workspace, dimension, network, bucket, type, member)
-SETTINGS non_replicated_deduplication_window = 10000;
+SETTINGS non_replicated_deduplication_window = 10000, index_granularity_bytes = 262144;
 
 CREATE TABLE IF NOT EXISTS live_engagement_hour AS live_engagement_minute;
 
@@ -181,7 +182,7 @@ CREATE TABLE IF NOT EXISTS engagement_hourly_builds
 ENGINE = {{ merge_tree('AggregatingMergeTree') }}
 PARTITION BY toYYYYMM(bucket)
 ORDER BY (workspace, dimension, network, bucket, build_id, type, member)
-SETTINGS non_replicated_deduplication_window = 10000;
+SETTINGS non_replicated_deduplication_window = 10000, index_granularity_bytes = 262144;
 
 CREATE TABLE IF NOT EXISTS engagement_daily_builds AS engagement_hourly_builds;
 
