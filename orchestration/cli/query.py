@@ -116,7 +116,8 @@ def show_answer(given: MetricAnswer) -> None:
     if frame.is_empty():
         console.print("No events in this range.")
     console.print(f"Range [{iso(given.start)}, {iso(given.end)}), buckets in {question.tz}.", markup=False)
-    console.print(f"Complete through {iso(given.complete_through)}; as of {given.as_of:%Y-%m-%dT%H:%M:%S.%fZ}.", markup=False)
+    as_of = f"{given.as_of:%Y-%m-%dT%H:%M:%S.%fZ}"  # to the microsecond: asking --as-of it gives the same answer
+    console.print(f"Complete through {iso(given.complete_through)}; as of {as_of}.", markup=False)
 
 
 def _cell(value: object, grain: str) -> str:
