@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,12 @@ class Translator(DagsterDbtTranslator):
         return {"layer": _layer(dbt_resource_props), "domain": "engagement"}
 
 
+@cache
 def build_dbt_assets(target_dir: Path | None = None) -> tuple[dg.AssetsDefinition, DbtCliResource]:
-    """The dbt assets and the resource that runs dbt. Parses the project when its manifest is missing or stale."""
+    """The dbt assets and the resource that runs dbt, once per process.
+
+    Parses the project when its manifest is missing or stale.
+    """
     project = DbtProject(project_dir=PROJECT_DIR, profiles_dir=PROJECT_DIR, target_path=_target(target_dir))
     prepare_manifest(project)
 

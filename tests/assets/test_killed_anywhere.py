@@ -22,14 +22,11 @@ CHILD = Path(__file__).with_name("sealing_process.py")
 FIRST_HOUR = datetime(2026, 3, 4, 10, tzinfo=UTC)
 
 PLACES = (
-    "archive.object_written",
     "raw_events:archived",
-    "raw_events:closed",
     "publish:connector_slices:before",
     "publish:connector_slices:after",
     "publish:engagement_hourly:before",
     "publish:engagement_hourly:after",
-    "publish:engagement_daily:before",
     "publish:engagement_daily:after",
 )
 

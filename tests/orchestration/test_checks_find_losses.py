@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from assets.partitions import event_hour_key, ingest_hour_key
+from assets.raw_events.process import Stores, archive_hour
 
 
 def check(defs: dg.Definitions, instance: dg.DagsterInstance, asset: str, name: str) -> dg.AssetCheckEvaluation:
@@ -155,16 +156,14 @@ def test_a_row_that_is_sealed_twice(
 def test_seven_planted_gaps_are_seven_found(
     platform: Any, realtime: dg.Definitions, instance: dg.DagsterInstance, make_events: Any, last_hour: datetime
 ) -> None:
-    from datetime import timedelta
-
     hours = [last_hour - timedelta(hours=back) for back in range(20, 0, -1)]
     for number, hour in enumerate(hours):
         platform.send(make_events(number, 5, hour, hour + timedelta(minutes=50)), at=hour + timedelta(minutes=55))
     planted = {hours[index] for index in (0, 3, 4, 9, 13, 14, 18)}
-    job = realtime.resolve_job_def("archive_events")
+    stores = Stores(platform.log, platform.raw_store, platform.archive, platform.clickhouse)
     for hour in hours:
         if hour not in planted:
-            assert job.execute_in_process(instance=instance, partition_key=ingest_hour_key(hour)).success
+            archive_hour(stores, hour, datetime.now(UTC))
     found = check(realtime, instance, "raw_events", "no_gaps")
     assert not found.passed
     proposed = (found.description or "").removeprefix("materialize raw_events of ").split(", ")

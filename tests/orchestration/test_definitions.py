@@ -144,7 +144,7 @@ def resources_of(repository: dg.RepositoryDefinition) -> dict[str, Any]:
     return {name: resource for name, resource in repository.get_top_level_resources().items() if name != "io_manager"}
 
 
-@pytest.mark.parametrize("location", ["realtime", "batch", "definitions"])
+@pytest.mark.parametrize("location", ["realtime", "batch"])
 def test_each_location_loads_in_a_fresh_interpreter(location: str, tmp_path: Path) -> None:
     code = (
         "import sys, time; began = time.process_time(); "

@@ -89,11 +89,10 @@ def test_a_daily_partition_merges_its_hours(
     last_hour: datetime,
 ) -> None:
     day = day_start(last_hour) - timedelta(days=1)
-    events = make_events(3, 300, day, day + timedelta(hours=23), networks=("app",))
-    platform.send(events, at=day + timedelta(hours=23, minutes=30))
-    platform_hour = day + timedelta(hours=23)
-    assert archive(realtime, instance, platform_hour).success
-    hours = event_hour_key(day, "app"), event_hour_key(platform_hour, "app")
+    events = make_events(3, 300, day, day + timedelta(hours=3), networks=("app",))
+    platform.send(events, at=day + timedelta(hours=3, minutes=30))
+    assert archive(realtime, instance, day + timedelta(hours=3)).success
+    hours = event_hour_key(day, "app"), event_hour_key(day + timedelta(hours=2), "app")
     early = run(batch, "seal_days", instance, partition_key=event_day_key(day, "app"))
     assert not early.success, "a day with unsealed hours would be too small"
     assert run(batch, "seal_hours", instance, tags=dict(zip(RANGE, hours, strict=True))).success
