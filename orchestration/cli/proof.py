@@ -110,7 +110,15 @@ def verify(
     """
     found = read_verdicts(load_settings(), start, end, network)
     if json:
-        print_json({"ok": found.ok, "verdicts": found.counts, "totals": found.totals, "hours": found.hours.to_dicts()})
+        print_json(
+            {
+                "ok": found.ok,
+                "balanced": found.balanced,
+                "verdicts": found.counts,
+                "totals": found.totals,
+                "hours": found.hours.to_dicts(),
+            }
+        )
     else:
         show_verdicts(found)
     if not found.ok:
@@ -119,10 +127,15 @@ def verify(
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """`hours`: one row per sealed (hour, network) (`serving.verify.VERIFY_SCHEMA`). `totals`: events per store."""
+    """`hours`: one row per sealed (hour, network) (`serving.verify.VERIFY_SCHEMA`). `totals`: events per store.
+
+    `balanced`: whether both stores account for every offset, so that a row lost or doubled in either is not overlooked
+    where the rollups still agree.
+    """
 
     hours: pl.DataFrame
     totals: Mapping[str, int]
+    balanced: bool
 
     @property
     def counts(self) -> dict[str, int]:
@@ -130,7 +143,7 @@ class Verdicts:
 
     @property
     def ok(self) -> bool:
-        return "different" not in self.counts
+        return self.balanced and "different" not in self.counts
 
 
 def read_verdicts(
@@ -141,6 +154,7 @@ def read_verdicts(
 
     from orchestration.stack.stores import event_log, raw_store
     from resources.clickhouse import open_clickhouse
+    from serving.ledger import ledger as account
     from serving.verify import totals
     from serving.verify import verify as compare
 
@@ -148,7 +162,8 @@ def read_verdicts(
     first, last = (parse_time(text, now=now) if text else None for text in (start, end))
     client = open_clickhouse(settings.clickhouse_url)
     with event_log(settings) as log, raw_store(settings) as store:
-        return Verdicts(compare(client, first, last, networks), totals(client, log, store))
+        balanced = bool(account(log, store, client)["balanced"].all())
+        return Verdicts(compare(client, first, last, networks), totals(client, log, store), balanced)
 
 
 def show_verdicts(found: Verdicts) -> None:
@@ -166,11 +181,13 @@ def show_verdicts(found: Verdicts) -> None:
         console.print(table("Hours that are not equal", ("hour", "network", *columns, "verdict"), rows, right=columns))
     totals = [(name, number(count)) for name, count in found.totals.items()]
     console.print(table("Events per store", ("store", "events"), totals, right=("events",)))
+    if not found.balanced:
+        console.print(bad("A store has lost or doubled rows"), "— `tally ledger` names store, partition and offsets")
     if found.hours.is_empty():
         console.print("No hour is sealed in this range, so there is nothing to compare.")
         return
     told = ", ".join(f"{number(count)} {verdict}" for verdict, count in found.counts.items())
-    verdict = good("live = sealed") if found.ok else bad("LIVE DIFFERS FROM SEALED")
+    verdict = bad("LIVE DIFFERS FROM SEALED") if "different" in found.counts else good("live = sealed")
     console.print(verdict, f"in {number(found.hours.height)} sealed hours: {told}", sep=" ")
 
 

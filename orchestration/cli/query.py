@@ -218,13 +218,18 @@ def _duckdb_sql(settings: Settings, statement: str) -> pl.DataFrame:
             f"the archive {settings.archive_url} holds no part yet", hint="`tally seal --from … --to …` archives events"
         )
     connection: Any = duckdb.connect()
+    if any(each.type != duckdb.StatementType.SELECT for each in connection.extract_statements(statement)):
+        raise CliError("only SELECT statements: the archive is read, never changed")
     if settings.archive_url.startswith("file://"):
         # DuckDB reads the files itself: only the columns and row groups that the statement needs.
         root = Path(settings.archive_url.removeprefix("file://"))
         raw = connection.read_parquet([str(root / part.path) for part in parts])
         connection.register("raw", raw)
+        connection.execute("SET allowed_paths = $paths", {"paths": [str(root / part.path) for part in parts]})
     else:
         connection.register("raw", archive.read(parts))
+    connection.execute("SET enable_external_access = false")  # no other file of this machine can be read
+    connection.execute("SET lock_configuration = true")
     try:
         answer: polars.DataFrame = connection.sql(statement).pl()
     except duckdb.Error as error:

@@ -43,6 +43,7 @@ def test_the_ledger_balances_and_names_a_row_that_was_taken_away(loaded: Setting
     client.command(f"ALTER TABLE events DELETE WHERE {where} SETTINGS mutations_sync = 1")
     broken = [row for row in tally("ledger", code=1)["rows"] if not row["balanced"]]
     assert [(row["group"], row["partition"], row["holes"]) for row in broken] == [("live", victim[0], [victim[1]])]
+    assert tally("verify", code=1)["balanced"] is False
     told = runner.invoke(app, ["ledger"])
     assert told.exit_code == 1
     assert f"content-events/{victim[0]}: 1 missing ({victim[1]})" in told.stdout

@@ -47,6 +47,8 @@ def test_what_is_sealed_is_what_was_live(sealed: Settings) -> None:
     assert [row["value"] for row in answer["rows"]] == [7]
     duckdb = tally("sql", "--engine", "duckdb", "SELECT count(*) AS n, count(DISTINCT actor) AS a FROM raw")
     assert duckdb == [{"n": 300, "a": 7}]
+    for forbidden in ("COPY (SELECT 1) TO 'out.csv'", "CREATE TABLE t (n INT)", "SELECT * FROM read_text('LICENSE')"):
+        tally("sql", "--engine", "duckdb", forbidden, code=2)
 
 
 def test_closing_the_ingest_hour_leaves_nothing_to_seal(sealed: Settings) -> None:
