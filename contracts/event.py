@@ -80,7 +80,16 @@ def _version(value: Any) -> Any:
 
 
 Text = Annotated[str, Field(max_length=MAX_TEXT_CHARS)]
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool):  # to pydantic, true is the number 1
+        raise PydanticCustomError("invalid_value", "expected a number of milliseconds")
+    return value
+
+
 EventId = Annotated[UUID, BeforeValidator(_uuid)]
+ClockOffset = Annotated[float, Field(ge=-MAX_CLOCK_OFFSET_MS, le=MAX_CLOCK_OFFSET_MS), BeforeValidator(_number)]
 TypeName = Annotated[str, BeforeValidator(_known_type), Field(json_schema_extra={"enum": sorted(EVENT_TYPES)})]
 Moment = Annotated[
     datetime,
@@ -113,7 +122,7 @@ class Event(_Contract):
     topics: list[str | None] | None = Field(default_factory=list, description="Hashtags, with or without '#'.")
     properties: dict[str, Any] | None = Field(default_factory=dict)
     occurred_at: Moment
-    clock_offset_ms: Annotated[float, Field(ge=-MAX_CLOCK_OFFSET_MS, le=MAX_CLOCK_OFFSET_MS)] | None = Field(
+    clock_offset_ms: ClockOffset | None = Field(
         None, description="Server time minus device time, measured once per session by the SDK."
     )
     sdk: Text | None = Field("", description="Name and version of the sender, e.g. python/0.1.0.")
@@ -131,7 +140,7 @@ class EventV1(_Contract):
     object: Text | None = ""
     properties: dict[str, Any] | None = Field(default_factory=dict)
     ts: Moment
-    clock_offset_ms: Annotated[float, Field(ge=-MAX_CLOCK_OFFSET_MS, le=MAX_CLOCK_OFFSET_MS)] | None = None
+    clock_offset_ms: ClockOffset | None = None
     sdk: Text | None = ""
 
 
@@ -151,6 +160,7 @@ _OWN_REASONS = {
     "invalid_time",
     "time_out_of_range",
     "invalid_id",
+    "invalid_value",
     "wrong_type",
 }
 

@@ -29,7 +29,8 @@ _MAX_EPOCH_MS = 253_402_300_799_999  # the end of the year 9999, the last that d
 _EARLIEST = pl.lit(EARLIEST_EVENT_TIME, dtype=UTC_MS)
 _LATEST = pl.lit(LATEST_EVENT_TIME, dtype=UTC_MS)
 _ISO_PARTS = (
-    r"^(\d{4})-(\d{2})-(\d{2})(?:[T ](\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?)?\s?(Z|z|[+-]\d{2}(?::?\d{2})?)?$"
+    r"^(\d{4})-(\d{2})-(\d{2})(?:[T ](\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?)?\s?"
+    r"(Z|z|[+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?)?$"
 )
 _USUAL_ISO = pl.col("time").str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_unit="ms", strict=False)
 _USUAL_ISO = _USUAL_ISO.dt.replace_time_zone("UTC")

@@ -149,3 +149,8 @@ def test_formats_are_tried_in_order_and_read_as_utc_unless_they_name_a_zone() ->
         None,
         None,
     ]
+
+
+def test_an_offset_that_no_clock_can_have_is_no_time() -> None:
+    texts = ["2026-11-21T13:00:00+99:99", "2026-11-21T13:00:00+24:00", "2026-11-21T13:00:00+05:30"]
+    assert parse_iso8601(pl.Series(texts)).to_list() == [None, None, datetime(2026, 11, 21, 7, 30, tzinfo=UTC)]
