@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import hypothesis
 import polars as pl
 import pytest
 from clickhouse_connect.driver.client import Client
@@ -27,6 +28,11 @@ from resources.event_log.base import Appended
 from resources.raw_store import RawStore
 
 StartClickHouse = Callable[..., tuple[subprocess.Popen[str], str]]
+
+# In CI the same examples every time; on a desk new ones, which is where new ones should be found.
+hypothesis.settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 
 
 def _start(path: Path, *arguments: str, env: dict[str, str] | None = None) -> tuple[subprocess.Popen[str], str]:
