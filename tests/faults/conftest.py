@@ -148,7 +148,7 @@ def killed() -> Callable[[subprocess.Popen[bytes]], None]:
 def eventually() -> Callable[..., None]:
     """Wait until a condition holds; fail after some seconds."""
 
-    def wait(condition: Callable[[], object], timeout: float = 20.0) -> None:
+    def wait(condition: Callable[[], object], timeout: float = 60.0) -> None:
         deadline = time.monotonic() + timeout
         while not condition():
             assert time.monotonic() < deadline, "the condition did not come true"

@@ -101,7 +101,7 @@ def test_a_held_tick_returns_the_moment_something_is_read(platform: Any, make_ev
     sent = time.monotonic()
     holder.join(timeout=10)
     assert len(answers[1][1].run_requests or []) == 1
-    assert answers[1][0] - sent < 1.0
+    assert answers[1][0] - sent < 8.0, "long before the 20 s of the hold are over"
 
 
 def test_a_log_made_anew_starts_from_its_beginning(platform: Any, make_events: Any) -> None:

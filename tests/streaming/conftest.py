@@ -151,7 +151,7 @@ def worker() -> Callable[[WorkerConfig], Any]:
 def eventually() -> Callable[..., None]:
     """Wait until a condition holds; fail after some seconds."""
 
-    def wait(condition: Callable[[], object], timeout: float = 15.0) -> None:
+    def wait(condition: Callable[[], object], timeout: float = 60.0) -> None:
         deadline = time.monotonic() + timeout
         while not condition():
             assert time.monotonic() < deadline, "the condition did not come true"

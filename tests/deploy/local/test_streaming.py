@@ -21,7 +21,7 @@ def running(http: httpx.Client, text: str) -> int:
 
 
 def wait_for(http: httpx.Client, text: str, count: int) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while running(http, text) != count:
         assert time.monotonic() < deadline, f"{running(http, text)} queries like {text}, not {count}"
         time.sleep(0.02)
@@ -49,17 +49,16 @@ def test_kill_query_finds_the_clients_own_id(http: httpx.Client, slow: dict[str,
     killed = http.post("/", content=f"KILL QUERY WHERE query_id = '{slow['query_id']}' SYNC")
     assert killed.status_code == 200
     wait_for(http, "sipHash64", 0)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while "answer" not in slow and time.monotonic() < deadline:
         time.sleep(0.01)
     assert slow["answer"].headers["x-clickhouse-exception-code"] == "394"
 
 
 def test_others_go_on_beside_a_slow_query(http: httpx.Client, slow: dict[str, httpx.Response]) -> None:
-    started = time.monotonic()
     for _ in range(5):
         assert http.post("/", content="SELECT 1").text == "1\n"
-    assert time.monotonic() - started < 2
+    assert "answer" not in slow, "it is still running"
     again = http.post("/", content="SELECT 1", params={"query_id": str(slow["query_id"])})
     assert again.headers["x-clickhouse-exception-code"] == "216"
 

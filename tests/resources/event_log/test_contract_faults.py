@@ -78,7 +78,7 @@ def test_processes_append_at_once_without_gaps_or_doubles(place: Place) -> None:
             facts = heard(child)
             places = zip(facts["partitions"], facts["offsets"], strict=True)
             told.update({at: f"p{name}:{batch}:{number}" for number, at in enumerate(places)})
-        assert child.wait(10) == 0
+        assert child.wait(60) == 0
     assert contents(place.log, topic) == told
 
 
@@ -120,7 +120,7 @@ def test_the_partitions_of_a_killed_member_are_taken_over(place: Place, group: G
     survivor = place.join(name, [topic])
     found: list[bytes | None] = []
     while not found:
-        assert time.monotonic() - killed_at < place.session_timeout * 2 + 3
+        assert time.monotonic() - killed_at < place.session_timeout * 2 + 30
         found = [value for chunk in survivor.poll(1, 0.2) for value in chunk.values]
     assert found == [b"2"]
     assert survivor.committed([TopicPartition(topic, 0)]) == {TopicPartition(topic, 0): Commit(2, "child")}
@@ -134,7 +134,7 @@ def test_a_member_that_was_stopped_for_too_long_cannot_commit(place: Place, grou
     assert heard(child)["values"] == ["0"]
     child.send_signal(signal.SIGSTOP)
     successor = place.join(name, [topic])
-    deadline = time.monotonic() + place.session_timeout * 2 + 5
+    deadline = time.monotonic() + place.session_timeout * 2 + 30
     taken: list[bytes | None] = []
     while len(taken) < 4:
         assert time.monotonic() < deadline
@@ -187,7 +187,8 @@ def test_a_log_that_does_not_answer_is_unavailable_and_then_goes_on(
     place: Place, request: pytest.FixtureRequest
 ) -> None:
     topic = place.topic()
-    options: dict[str, float] = {"busy_timeout": 0.3} if place.kind == "sqlite" else {"timeout": 1.0}
+    # Five seconds: a producer on a busy machine may need more than one to connect.
+    options: dict[str, float] = {"busy_timeout": 0.3} if place.kind == "sqlite" else {"timeout": 5.0}
     log = place.open(**options)
     log.append(topic, [b"k"], [b"before"])
     with away(place, request), pytest.raises(LogUnavailableError, match=re.escape(f"{place.url}: append")):

@@ -26,7 +26,7 @@ def serving(config: CollectorConfig) -> Iterator[httpx.Client]:
         thread.start()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         with httpx.Client(base_url=url, headers={"X-Write-Key": "secret"}, timeout=20) as client:
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 30
             while not server.started and time.monotonic() < deadline:
                 time.sleep(0.01)
             yield client

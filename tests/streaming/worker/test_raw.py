@@ -108,7 +108,7 @@ def test_a_stop_while_the_store_is_down_comes_within_seconds_and_loses_nothing(
             eventually(lambda: (read_stats(config.stats_path) or {}).get("state") == "waiting")
             started = time.monotonic()
             stop.set()
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 30
     work("raw")
     assert verdicts() == (3, 0, 0)
 
