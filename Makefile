@@ -33,10 +33,9 @@ status: ## Processes, memory, lag, last seal
 test: setup ## All tests that need no server beyond pip
 	@$(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile -m 'not servers' --ignore tests/benchmarks $(ARGS)
 
-servers-test: setup ## Tests against real servers (Kafka, MongoDB's protocol, MinIO …)
-	@if compgen -G 'tests/servers/**/test_*.py' >/dev/null || compgen -G 'tests/servers/test_*.py' >/dev/null; then \
-	  $(BIN)/pytest tests/servers -m servers $(ARGS); \
-	else echo "tests/servers: nothing there yet, so nothing was tested against real servers"; fi
+servers-test: setup ## Tests and contract suites on real servers: Kafka, MongoDB's protocol, Redis, PostgreSQL, S3
+	@$(BIN)/python tests/servers/run.py $(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile tests/servers \
+	  tests/resources/event_log tests/resources/raw_store tests/resources/archive tests/resources/cache $(ARGS)
 
 bench: setup ## Measure; prints a table of ratios
 	@if compgen -G 'tests/benchmarks/test_*.py' >/dev/null; then $(BIN)/pytest tests/benchmarks -s --timeout 900 $(ARGS); \
