@@ -74,6 +74,7 @@ app = typer.Typer(
 
 def _register() -> None:
     from orchestration.cli import (
+        audit,
         demo,
         doctor,
         ingest,
@@ -87,7 +88,7 @@ def _register() -> None:
         stack,
     )
 
-    for module in (stack, demo, doctor, ingest, simulate, mapping, query, sealing, proof, replay, quarantine):
+    for module in (stack, demo, doctor, ingest, simulate, mapping, query, sealing, proof, audit, replay, quarantine):
         module.register(app)
 
 

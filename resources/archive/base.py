@@ -99,6 +99,21 @@ class Archive(Protocol):
         """Raise ArchiveCorruptError when SHA-256 or row count disagree with the manifest."""
         ...
 
+    def inspect(self) -> tuple[list[ArchivePart], dict[str, str]]:
+        """Like `parts` of all hours, with what is wrong, by path, of manifests that cannot be read. Raises nothing."""
+        ...
+
+    def salvage(self, part: ArchivePart) -> pl.LazyFrame:
+        """Whatever the part's object still holds, unproven: for saying what is wrong with it.
+
+        Collecting it raises FileNotFoundError or a PolarsError when the object is gone or is no Parquet file.
+        """
+        ...
+
+    def discard(self, path: str) -> None:
+        """Delete a manifest that `inspect` found to be unreadable. Raises ArchiveError for one that can be read."""
+        ...
+
     def compact(self, ingest_hour: datetime) -> ArchivePart | None:
         """Merge an hour's live parts into one, verifying each; None when there are fewer than two.
 

@@ -189,6 +189,37 @@ class ObjectArchive:
         if rows != part.rows:
             raise ArchiveCorruptError(f"{where}: {rows} rows; its manifest says {part.rows}")
 
+    def inspect(self) -> tuple[list[ArchivePart], dict[str, str]]:
+        readable: list[ArchivePart] = []
+        unreadable: dict[str, str] = {}
+        for found in self._objects.listing(manifest.ROOT):
+            if not found.path.endswith(".json"):
+                continue
+            try:
+                readable += [part for part in [self._known(found)] if part is not None]
+            except ArchiveCorruptError as error:
+                unreadable[found.path] = str(error)
+        live = liveness.live(readable)
+        return sorted(live, key=lambda part: (part.ingest_hour, part.path)), unreadable
+
+    def _known(self, found: Found) -> ArchivePart | None:
+        tag, part = self._manifests.get(found.path, ("", None))
+        return part if part is not None and tag == found.tag else self._fetch(found)
+
+    def salvage(self, part: ArchivePart) -> pl.LazyFrame:
+        return self._scan([part])
+
+    def discard(self, path: str) -> None:
+        for found in self._objects.listing(path.rpartition("/")[0]):
+            if found.path != path:
+                continue
+            try:
+                self._fetch(found)
+            except ArchiveCorruptError:
+                self._objects.delete(path)
+                return
+            raise ArchiveError(f"{self._objects.where(path)} can be read, so it is not thrown away")
+
     def compact(self, ingest_hour: datetime) -> ArchivePart | None:
         live = self.parts(ingest_hour)
         merged = self._merge(ingest_hour, live) if len(live) > 1 else None

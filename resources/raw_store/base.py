@@ -112,6 +112,28 @@ class RawStore(Protocol):
         """
         ...
 
+    def read_duplicates(self, ranges: Sequence[PositionRange]) -> pl.DataFrame:
+        """Duplicate verdicts of the ranges: POSITION_SCHEMA, `workspace`, `event_id`, `receipt_id`, in no order."""
+        ...
+
+    def read_refused(self, ranges: Sequence[PositionRange]) -> pl.DataFrame:
+        """Quarantined rows of the ranges, whatever their status: REJECT_SCHEMA + POSITION_SCHEMA, in no order."""
+        ...
+
+    def positions_of(self, identities: pl.DataFrame) -> pl.DataFrame:
+        """Where the events with these `workspace`, `event_id` are stored: both, and POSITION_SCHEMA.
+
+        An identity that is not stored is absent.
+        """
+        ...
+
+    def forget(self, positions: pl.DataFrame) -> int:
+        """Delete every verdict of these positions (POSITION_SCHEMA), rows and all; return how many there were.
+
+        Only for a repair that writes the same positions again from the log or the archive right after.
+        """
+        ...
+
     def get_event(self, workspace: str, event_id: str) -> dict[str, object] | None:
         """One stored event by identity, keys as in STORED_SCHEMA, times aware in UTC; None when there is none."""
         ...

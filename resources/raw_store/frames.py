@@ -34,6 +34,13 @@ COUNTS_SCHEMA: dict[str, pl.DataType] = {
     "first_seen": UTC_MS,
     "last_seen": UTC_MS,
 }
+DUPLICATE_SCHEMA: dict[str, pl.DataType] = {
+    **POSITION_SCHEMA,
+    "workspace": pl.String(),
+    "event_id": pl.String(),
+    "receipt_id": pl.String(),
+}
+PLACED_SCHEMA: dict[str, pl.DataType] = {"workspace": pl.String(), "event_id": pl.String(), **POSITION_SCHEMA}
 _TIMES = pl.selectors.by_dtype(UTC_MS)
 
 

@@ -22,6 +22,7 @@ from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError
 
 from contracts.envelope import POSITION_SCHEMA, SCHEMA_VERSION, STORED_SCHEMA
+from resources.crashpoints import crashpoint
 from resources.raw_store.base import (
     PositionRange,
     QuarantineFilter,
@@ -34,6 +35,8 @@ from resources.raw_store.base import (
 )
 from resources.raw_store.frames import (
     COUNTS_SCHEMA,
+    DUPLICATE_SCHEMA,
+    PLACED_SCHEMA,
     POSITION,
     REFUSED_SCHEMA,
     conform,
@@ -98,6 +101,7 @@ class MongoRawStore:
             judged = new.select(*POSITION, *_IDENTITY, "receipt_id").join(held, on=_IDENTITY, how="left")
             elsewhere = pl.any_horizontal(pl.col(name) != pl.col(f"held_{name}") for name in POSITION)
             duplicates = judged.filter(elsewhere).select(*POSITION, *_IDENTITY, "receipt_id")
+            crashpoint("raw_store.mongodb.between_inserts")
             self._insert_duplicates(duplicates)
         stored = new.height - duplicates.height
         return VerdictCounts(stored, duplicates.height + before.duplicate, before.quarantined)
@@ -248,6 +252,40 @@ class MongoRawStore:
                     raise RawStoreError(f"raw store {self.url}: {set(ids) - set(pieces)} of event_texts are gone")
                 data = b"".join(pieces[piece_id] for piece_id in ids)
                 document[name] = data if isinstance(document[name], bytes) else data.decode()
+
+    def read_duplicates(self, ranges: Sequence[PositionRange]) -> pl.DataFrame:
+        with self._mongo.errors():
+            rows = [row for where in ranges for row in self._fields("duplicates", where, *DUPLICATE_SCHEMA)]
+        return frame_of(rows, DUPLICATE_SCHEMA)
+
+    def read_refused(self, ranges: Sequence[PositionRange]) -> pl.DataFrame:
+        with self._mongo.errors():
+            found = [document for where in ranges for document in self._in("quarantine").find(_span(where))]
+            self._join_pieces(found)
+        return quarantine_frame(found).select(list(REFUSED_SCHEMA))
+
+    def positions_of(self, identities: pl.DataFrame) -> pl.DataFrame:
+        wanted = (f"{workspace}/{event_id}" for workspace, event_id in identities.select(_IDENTITY).iter_rows())
+        with self._mongo.errors():
+            rows = [
+                tuple(found[name] for name in PLACED_SCHEMA)
+                for ids in _chunks(wanted)
+                for found in self._in("events").find({"_id": {"$in": ids}}, dict.fromkeys(PLACED_SCHEMA, 1))
+            ]
+        return frame_of(rows, PLACED_SCHEMA)
+
+    def forget(self, positions: pl.DataFrame) -> int:
+        deleted = 0
+        by_place = positions.select(POSITION).unique().group_by("log_topic", "log_partition").agg("log_offset")
+        with self._mongo.errors():
+            for topic, partition, offsets in by_place.iter_rows():
+                for some in _chunks(offsets):
+                    place = {"log_topic": topic, "log_partition": partition, "log_offset": {"$in": some}}
+                    cut = [d for name in _INDEXES for d in self._in(name).find({**place, "cut": {"$exists": True}})]
+                    pieces = [piece for document in cut for ids in piece_ids(document).values() for piece in ids]
+                    self._in("event_texts").delete_many({"_id": {"$in": pieces}})
+                    deleted += sum(self._in(name).delete_many(place).deleted_count for name in _INDEXES)
+        return deleted
 
     def get_event(self, workspace: str, event_id: str) -> dict[str, object] | None:
         with self._mongo.errors():

@@ -27,6 +27,8 @@ from resources.raw_store.base import (
 )
 from resources.raw_store.frames import (
     COUNTS_SCHEMA,
+    DUPLICATE_SCHEMA,
+    PLACED_SCHEMA,
     POSITION,
     QUARANTINE_SCHEMA,
     REFUSED_SCHEMA,
@@ -162,6 +164,30 @@ class SqliteRawStore:
                 if len(rows) < chunk:
                     break
                 next_offset = rows[-1][-1] + 1
+
+    def read_duplicates(self, ranges: Sequence[PositionRange]) -> pl.DataFrame:
+        with self._connections.reading() as db:
+            rows = [row for where in ranges for row in db.execute(sql.READ_DUPLICATES, where)]
+        return frame_of(rows, DUPLICATE_SCHEMA)
+
+    def read_refused(self, ranges: Sequence[PositionRange]) -> pl.DataFrame:
+        with self._connections.reading() as db:
+            rows = [row for where in ranges for row in db.execute(sql.READ_REFUSED, where)]
+        return frame_of(rows, REFUSED_SCHEMA)
+
+    def positions_of(self, identities: pl.DataFrame) -> pl.DataFrame:
+        wanted = identities.select("workspace", "event_id").iter_rows()
+        with self._connections.reading() as db:
+            rows = [row for identity in wanted for row in db.execute(sql.FIND_POSITION, identity)]
+        return frame_of(rows, PLACED_SCHEMA)
+
+    def forget(self, positions: pl.DataFrame) -> int:
+        places = positions.select(POSITION).unique().rows()
+        with self._connections.writing() as db:
+            before = db.total_changes
+            for statement in sql.FORGET:
+                db.executemany(statement, places)
+            return db.total_changes - before
 
     def get_event(self, workspace: str, event_id: str) -> dict[str, object] | None:
         with self._connections.reading() as db:

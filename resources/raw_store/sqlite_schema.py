@@ -97,6 +97,17 @@ def _also_in(table: str, *others: str) -> str:
 COUNT_OVERLAP = (_also_in("duplicates", "events"), _also_in("quarantine", "events", "duplicates"))
 
 READ_EVENTS = f"SELECT {EVENT_COLUMNS} FROM events WHERE {_SPAN} ORDER BY log_offset LIMIT ?"
+READ_DUPLICATES = (
+    f"SELECT log_topic, log_partition, log_offset, workspace, event_id, receipt_id FROM duplicates WHERE {_SPAN}"
+)
+READ_REFUSED = f"SELECT {', '.join(_REFUSED)} FROM quarantine WHERE {_SPAN}"
+FIND_POSITION = (
+    "SELECT workspace, event_id, log_topic, log_partition, log_offset FROM events WHERE workspace = ? AND event_id = ?"
+)
+FORGET = tuple(
+    f"DELETE FROM {table} WHERE log_topic = ? AND log_partition = ? AND log_offset = ?"
+    for table in ("events", "duplicates", "quarantine")
+)
 GET_EVENT = f"SELECT {EVENT_COLUMNS} FROM events WHERE workspace = ? AND event_id = ?"
 
 INSERT_QUARANTINE = (

@@ -1,0 +1,144 @@
+"""`audit` and `repair`: compare every store with what it was made from, name what differs, and put it right.
+
+Belongs here: arguments and display. Does not belong here: comparing (`serving.audit`), repairing
+(`orchestration.repair`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestration.cli.context import load_settings
+from orchestration.cli.errors import CliError, ExitCode
+from orchestration.cli.output import JsonFlag, bad, good, out, print_json, table
+from orchestration.cli.times import duration, number, parse_range
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from orchestration.settings import Settings
+    from serving.audit.engine import AuditReport
+
+LISTED = 50
+"""Findings printed at most; --json has all of them."""
+
+FromFlag = Annotated[
+    str | None, typer.Option("--from", help="Messages appended, and hours of events, from here (default: all).")
+]
+ToFlag = Annotated[str, typer.Option("--to", help="… and before.")]
+StoreFlag = Annotated[list[str] | None, typer.Option("--store", help="One store, repeatable (default: all).")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command(rich_help_panel="Proof")(audit)
+
+
+def audit(*, start: FromFlag = None, end: ToFlag = "now", store: StoreFlag = None, json: JsonFlag = False) -> None:
+    """Compare every store, content and all, with what it was made from. Exit code 1: a row is lost, doubled or changed.
+
+    Raw store, ClickHouse and archive are compared with the event log's messages, slices with the archive, rollups with
+    their sources. What is still on its way is no finding.
+
+    Example: [bold]tally audit --from -2d[/]
+
+    Example: [bold]tally audit --store archive --store slices[/]
+    """
+    report = read_audit(load_settings(), start, end, store)
+    if json:
+        print_json(as_json(report))
+    else:
+        show_audit(report)
+    if not report.clean:
+        raise typer.Exit(ExitCode.PROBLEM)
+
+
+def as_json(report: AuditReport) -> dict[str, object]:
+    """The report for programs: `clean`, per store rows and seconds, and every finding."""
+    return {
+        "clean": report.clean,
+        "positions": report.positions,
+        "unknown": report.unknown,
+        "stores": {
+            store: {
+                "rows": result.rows,
+                "seconds": round(result.seconds, 3),
+                "findings": result.findings.height,
+                "clean": result.findings.is_empty(),
+            }
+            for store, result in report.stores.items()
+        },
+        "findings": report.findings.to_dicts(),
+        "repair": None if report.clean else "tally repair",
+    }
+
+
+def read_audit(
+    settings: Settings, start: str | None = None, end: str = "now", stores: list[str] | None = None
+) -> AuditReport:
+    """Audit the stores of the settings, telling on stderr how far it is. Times as `times.parse_time` reads them."""
+    from orchestration.auditing import open_audit_stores, scope_between
+    from orchestration.cli.progress import bar
+    from serving.audit.engine import audit as compare
+
+    period = parse_range(start, end) if start else None
+    with open_audit_stores(settings) as opened, bar("audit", None, "rows") as advance:
+        done: dict[str, int] = {}
+
+        def progress(store: str, rows: int) -> None:
+            done[store] = rows
+            advance(sum(done.values()))
+
+        return compare(opened, scope_between(opened.log, period, _stores(stores)), progress)
+
+
+def _stores(names: list[str] | None) -> list[str] | None:
+    from serving.audit.findings import STORES
+
+    unknown = [name for name in names or [] if name not in STORES]
+    if unknown:
+        raise CliError(f"--store {unknown[0]!r} is no store that can be audited", hint=f"one of: {', '.join(STORES)}")
+    return names or None
+
+
+def show_audit(report: AuditReport) -> None:
+    """Print what was compared per store, the findings, and the command that repairs them."""
+    rows = [
+        (
+            store,
+            number(result.rows),
+            duration(result.seconds),
+            good("ok") if result.findings.is_empty() else bad(f"{number(result.findings.height)} findings"),
+        )
+        for store, result in report.stores.items()
+    ]
+    console = out()
+    console.print(
+        table(
+            "Audit: every store against what it was made from",
+            ("store", "rows", "time", ""),
+            rows,
+            right=("rows", "time"),
+        )
+    )
+    if report.unknown:
+        console.print(
+            f"Of {number(report.unknown)} log positions neither log nor archive can say any more what they held."
+        )
+    if report.clean:
+        console.print(good(f"every store agrees, in {number(report.positions)} log positions"))
+        return
+    show_findings(report.findings)
+
+
+def show_findings(findings: pl.DataFrame) -> None:
+    """Print findings by name, and the command that repairs them."""
+    from serving.audit.findings import describe
+
+    console = out()
+    for row in findings.head(LISTED).to_dicts():
+        console.print(f"  {describe(row)}", markup=False)
+    if findings.height > LISTED:
+        console.print(f"  … and {number(findings.height - LISTED)} more; --json has all of them")
+    console.print(bad(f"{number(findings.height)} findings"), "— [bold]tally repair[/] puts them right")

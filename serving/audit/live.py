@@ -1,0 +1,105 @@
+"""ClickHouse's base tables against the truth: `events`, `live_rejects` and the identity index, by log position.
+
+Belongs here: this comparison. Does not belong here: rollups (`rollups`), slices (`slices`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from resources.archive.ranges import within
+from resources.clickhouse import Client
+from resources.raw_store.base import PositionRange
+from serving.audit.clickhouse_rows import (
+    KEY_SCHEMA,
+    LIVE_SCHEMA,
+    VERDICT_SCHEMA,
+    events_at,
+    keys_at,
+    stored_positions,
+    verdicts_at,
+)
+from serving.audit.findings import POSITION, build, join_all
+from serving.audit.rows import compare_rows
+from serving.audit.truth import Truth
+
+_PLACES = list(POSITION)
+_IDENTITY = ["workspace", "event_id"]
+_NEVER_STORED = "store_refused"
+
+
+def compare_live(
+    client: Client, truth: Truth, ranges: Sequence[PositionRange], raw_duplicates: pl.DataFrame
+) -> tuple[pl.DataFrame, int]:
+    """Findings and rows read, in these ranges, all of them taken by the live group.
+
+    `raw_duplicates`: what the raw store calls duplicates there. Beyond the log's memory the live group may have stored
+    another row of an identity than the raw store did; such a row cannot be compared with anything.
+    """
+    here = within(ranges)
+    events = truth.events.filter(here).select(list(LIVE_SCHEMA))
+    held, verdicts, keys = events_at(client, ranges), verdicts_at(client, ranges), keys_at(client, ranges)
+    decoded = within(truth.decoded)
+    duplicates = verdicts.filter(pl.col("verdict") == "duplicate")
+    right = _right_duplicates(client, events, duplicates)
+    refused = verdicts.filter(pl.col("verdict") == "quarantined")
+    impossible = refused.filter(pl.col("reason") == _NEVER_STORED).join(events, on=_PLACES, how="semi")
+    expected = events.join(right, on=_PLACES, how="anti").join(impossible, on=_PLACES, how="anti")
+    other_winner = held.filter(~decoded).join(raw_duplicates, on=[*_PLACES, *_IDENTITY], how="semi")
+    comparable = held.join(other_winner, on=_PLACES, how="anti").filter(~within(truth.unknown))
+    rejects = truth.rejects.filter(here)
+    findings = [
+        compare_rows("ClickHouse", "events", expected, comparable, list(LIVE_SCHEMA)),
+        build(
+            "ClickHouse",
+            "unexpected",
+            "live_rejects",
+            duplicates.filter(decoded).join(right, on=_PLACES, how="anti"),
+        ),
+        compare_rows(
+            "ClickHouse",
+            "live_rejects",
+            _as_verdicts(rejects),
+            refused.filter(decoded).join(impossible, on=_PLACES, how="anti"),
+            [name for name in VERDICT_SCHEMA if name != "reason"],
+        ),
+        _twice(held, verdicts),
+        _index(held, keys),
+    ]
+    return join_all(findings), held.height + verdicts.height + keys.height
+
+
+def _right_duplicates(client: Client, events: pl.DataFrame, duplicates: pl.DataFrame) -> pl.DataFrame:
+    """Duplicates that name the event of their position, while `events` holds this event at another one."""
+    if duplicates.is_empty():
+        return duplicates
+    names = ["workspace", "network", "event_id", "receipt_id", "received_at"]
+    claimed = duplicates.join(events.select(*_PLACES, *names), on=[*_PLACES, *names], how="semi")
+    stored = stored_positions(client, claimed.select(_IDENTITY))
+    elsewhere = claimed.join(stored, on=_IDENTITY, how="inner").filter(
+        pl.any_horizontal(pl.col(name) != pl.col(f"{name}_right") for name in POSITION)
+    )
+    return claimed.join(elsewhere, on=_PLACES, how="semi")
+
+
+def _as_verdicts(rejects: pl.DataFrame) -> pl.DataFrame:
+    return rejects.with_columns(verdict=pl.lit("quarantined"), event_id=pl.lit("")).select(
+        pl.col(name).cast(dtype) for name, dtype in VERDICT_SCHEMA.items()
+    )
+
+
+def _twice(held: pl.DataFrame, verdicts: pl.DataFrame) -> pl.DataFrame:
+    both = held.select(_PLACES).unique().join(verdicts.select(_PLACES), on=_PLACES, how="semi")
+    return build(
+        "ClickHouse", "doubled", "verdicts", both.with_columns(pl.lit("events and live_rejects").alias("found"))
+    )
+
+
+def _index(held: pl.DataFrame, keys: pl.DataFrame) -> pl.DataFrame:
+    """The identity index says of each stored row where it is, and of nothing else."""
+    expected = held.select(
+        pl.col("event_id").str.replace_all("-", "", literal=True).alias("event_key"), "workspace", *_PLACES
+    ).select(list(KEY_SCHEMA))
+    return compare_rows("ClickHouse", "event_positions", expected.unique(_PLACES), keys, list(KEY_SCHEMA))
