@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import msgspec
 
+from contracts.reading import BodyError, slice_json_array
 from streaming.collector.body import JSON_TYPES, NDJSON_TYPES, RefusedRequestError
 
-_ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 _ANY = msgspec.json.Decoder(msgspec.Raw)
 _BOM = b"\xef\xbb\xbf"
 
@@ -17,8 +17,9 @@ _BOM = b"\xef\xbb\xbf"
 def split_rows(body: bytes, content_type: str, max_rows: int) -> list[bytes]:
     """Return each row's bytes. A body that starts with `[` is a JSON array; otherwise one object or NDJSON.
 
-    With an NDJSON content type every line is a row. Lines that are not JSON are rows too: they get their verdict.
-    Raises RefusedRequestError: 400 when empty or a broken array, 413 above `max_rows` rows, 415 another content type.
+    With an NDJSON content type every line is a row. Lines and elements that are no JSON are rows too: they get
+    their verdict. Raises RefusedRequestError: 400 when empty or a broken array, 413 above `max_rows` rows, 415 another
+    content type.
     """
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type not in JSON_TYPES | NDJSON_TYPES:
@@ -27,12 +28,11 @@ def split_rows(body: bytes, content_type: str, max_rows: int) -> list[bytes]:
             "unsupported_media_type",
             f"Content-Type {media_type!r} is not application/json or application/x-ndjson",
         )
-    body = body.removeprefix(_BOM)
-    content = body.strip()
+    content = body.removeprefix(_BOM).strip()
     if not content:
         raise RefusedRequestError(400, "empty_body", "the body is empty: send a JSON array, one JSON object or NDJSON")
     if media_type not in NDJSON_TYPES and content[:1] == b"[":
-        rows = _array(content)
+        rows = _array(body)
     elif media_type not in NDJSON_TYPES and _is_one_value(content):
         rows = [content]
     else:
@@ -46,13 +46,11 @@ def split_rows(body: bytes, content_type: str, max_rows: int) -> list[bytes]:
     return rows
 
 
-def _array(content: bytes) -> list[bytes]:
+def _array(body: bytes) -> list[bytes]:
     try:
-        return [bytes(row) for row in _ARRAY.decode(content)]
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise RefusedRequestError(
-            400, "broken_json", f"the JSON array cannot be read, nothing was taken: {error}"
-        ) from error
+        return slice_json_array(body)
+    except BodyError as error:
+        raise RefusedRequestError(400, "broken_json", f"nothing was taken: {error}") from error
 
 
 def _is_one_value(content: bytes) -> bool:

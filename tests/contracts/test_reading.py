@@ -6,6 +6,7 @@ import bz2
 import gzip
 import json
 import lzma
+import re
 
 import lz4.frame
 import pytest
@@ -13,7 +14,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.reading import BodyError, compression_of, file_identity, slice_json_array, split_body, split_lines
+from contracts.reading import BodyError, compression_of, file_identity, slice_json_array, split_lines
 from contracts.rejects import parse_place, place_of, shorten
 
 
@@ -44,17 +45,52 @@ def test_lines_end_in_lf_or_crlf_and_the_last_end_starts_no_row() -> None:
 def test_rows_of_an_array_are_the_bytes_that_came(rows: list[dict[str, object]], indent: int | None) -> None:
     parts = [json.dumps(row, indent=indent).encode() for row in rows]
     body = b" [" + b" ,\n ".join(parts) + b"] "
-    assert slice_json_array(body) == split_body(body) == parts
+    assert slice_json_array(body) == parts
 
 
 def test_an_array_keeps_rows_that_are_no_events_for_their_own_verdict() -> None:
-    assert split_body(b'[1, null, "x", {"a": 1.50}, []]') == [b"1", b"null", b'"x"', b'{"a": 1.50}', b"[]"]
-    assert split_body(b'{"a":1}\n{"a":2}') == [b'{"a":1}', b'{"a":2}']
+    assert slice_json_array(b'[1, null, "x", {"a": 1.50}, []]') == [b"1", b"null", b'"x"', b'{"a": 1.50}', b"[]"]
 
 
-@pytest.mark.parametrize("body", [b"[1, 2", b"[1,]", b"[{]", b"{}", b"", b"[" * 5000])
-def test_a_body_that_is_no_array_says_so(body: bytes) -> None:
-    with pytest.raises(BodyError, match="not a JSON array of rows"):
+UNREADABLE = [
+    rb'{"a":"\ud800"}',
+    b'{"a":NaN}',
+    b"Infinity",
+    b"1e999",
+    b'{"a":1e999, "b":' + b"9" * 400 + b"}",
+    b"[" * 5000 + b"]" * 5000,
+    b'{"a":"\xff"}',
+    b'{"a":"one\ntwo"}',
+    rb'{"a":"]\",["}',
+    b"{'a': 1}",
+    b"\x00",
+]
+
+
+@given(st.lists(st.sampled_from([*UNREADABLE, b"{}", b'{"a":[{"b":"}"}]}'])), st.sampled_from([b"", b"\xef\xbb\xbf"]))
+def test_a_row_that_cannot_be_read_costs_no_other(rows: list[bytes], mark: bytes) -> None:
+    assert slice_json_array(mark + b" [" + b" ,\n ".join(rows) + b"] ") == rows
+
+
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        (b"[NaN, 2", "truncated: no ']' at byte 7"),
+        (b'[NaN, "two', "a text without an end at byte 6"),
+        (b"[NaN,]", "no row before the ']' at byte 5"),
+        (b"[NaN,,2]", "no row before the ',' at byte 5"),
+        (b"[{]", "an unexpected ']' at byte 2"),
+        (b"[NaN}", "an unexpected '}' at byte 4"),
+        (b'[{"a":1} {"b":2}]', "neither ',' nor ']' behind a row at byte 8"),
+        (b"[NaN] 7", "b'7' after the array's end at byte 6"),
+        (b"\xef\xbb\xbf [NaN,]", "no row before the ']' at byte 9"),
+        (b"{}", "no '[' at byte 0"),
+        (b"", "no '[' at byte 0"),
+        (b"[" * 5000, "truncated: no ']' at byte 5000"),
+    ],
+)
+def test_an_array_that_breaks_off_names_the_byte(body: bytes, where: str) -> None:
+    with pytest.raises(BodyError, match="not a JSON array of rows: " + re.escape(where)):
         slice_json_array(body)
 
 

@@ -73,6 +73,32 @@ def test_a_broken_line_costs_only_itself(collector, row):
     assert [verdict["status"] for verdict in answer.json()["verdicts"]] == ["accepted", "quarantined", "accepted"]
 
 
+def test_a_broken_element_costs_only_itself(collector, row, in_log):
+    broken = {
+        rb'{"a":"\ud800"}': "invalid_unicode",
+        b'{"a":NaN}': "not_json",
+        b"[" * 3000 + b"]" * 3000: "too_deep",
+        b'{"a":"\xff"}': "invalid_utf8",
+        b"1e999": "not_json",
+        b'{"a":"' + b"x" * (1 << 20) + b'"}': "row_too_large",
+    }
+    content = b"[" + b",".join([json.dumps(row()).encode(), *broken, json.dumps(row()).encode()]) + b"]"
+    answer = collector().post("/v1/events", content=content)
+    assert answer.status_code == 200, answer.text
+    verdicts = answer.json()["verdicts"]
+    assert [verdict["status"] for verdict in verdicts] == ["accepted", *["quarantined"] * len(broken), "accepted"]
+    assert [verdict["reason"] for verdict in verdicts[1:-1]] == list(broken.values())
+    assert in_log() == len(broken) + 2
+
+
+def test_an_array_that_is_broken_itself_is_refused_and_names_the_byte(collector, row, in_log):
+    whole = json.dumps(row()).encode()
+    answer = collector().post("/v1/events", content=b"[" + whole + b"," + whole[:-1])
+    assert answer.status_code == 400
+    assert f"at byte {2 * len(whole) + 1}" in answer.json()["message"]
+    assert in_log() == 0
+
+
 def test_the_same_id_twice_is_named(collector, row, in_log):
     same = row()
     body = collector().post("/v1/events", json=[same, same]).json()
