@@ -43,6 +43,8 @@ _LEADER_MOVES = (
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.OFFSET_NOT_AVAILABLE,
     KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+    KafkaError.FENCED_LEADER_EPOCH,
 )
 
 T = TypeVar("T")
@@ -117,6 +119,10 @@ class KafkaEventLog:
                     if not _is_code(error, KafkaError.TOPIC_ALREADY_EXISTS):
                         raise
             existing = self._await_topics({spec.name for spec in specs})
+            for spec in missing:
+                # Metadata may name a leader that has not taken office yet; only leaders answer for offsets. A producer
+                # whose first batch meets such a leader is refused, and its second, under way already, may be taken.
+                self._offsets(spec.name, _EARLIEST)
         for spec in specs:
             if existing[spec.name] != spec.partitions:
                 raise EventLogError(

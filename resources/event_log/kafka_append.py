@@ -27,6 +27,7 @@ class _Batch:
     def __init__(self, expected: int) -> None:
         self.offsets: dict[int, list[int]] = {}
         self.error: KafkaError | None = None
+        self.unplaced = 0  # acknowledged without an offset
         self.done = threading.Event()
         self._left = expected
         self._lock = threading.Lock()
@@ -36,7 +37,9 @@ class _Batch:
             self.fail(error, 1)
             return
         partition, offset = message.partition(), message.offset()
-        if partition is not None and offset is not None:
+        if partition is None or offset is None:
+            self.unplaced += 1
+        else:
             self.offsets.setdefault(partition, []).append(offset)
         self._settle(1)
 
@@ -100,6 +103,13 @@ class KafkaAppender:
             self._give_room(size)
         if batch.error is not None:
             raise explain(self._target.url, f"append to {topic!r}", batch.error, self._errors.last)
+        if batch.unplaced:
+            # The broker called them duplicates (librdkafka takes that for success). On a partition that knew nothing of
+            # this producer it says so, too, of messages that a later batch has overtaken, and these are not in the log.
+            raise LogUnavailableError(
+                f"{self._place(topic)}: {batch.unplaced} of {len(values)} messages were acknowledged without an offset:"
+                " whether the log holds them is unknown"
+            )
         next_report = {partition: iter(offsets) for partition, offsets in batch.offsets.items()}
         return [next(next_report[partition]) for partition in partitions]
 

@@ -8,14 +8,22 @@ from typing import TYPE_CHECKING
 import pytest
 from confluent_kafka import Producer
 
-from resources.event_log import Commit, EventLogError, FencedError, OffsetRange, TopicPartition, open_event_log
+from resources.event_log import (
+    Commit,
+    EventLogError,
+    FencedError,
+    LogUnavailableError,
+    OffsetRange,
+    TopicPartition,
+    open_event_log,
+)
 from resources.event_log.kafka_config import parse_url
 
 if TYPE_CHECKING:
     from conftest import MockCluster, Place
 
 PRODUCE, OFFSET_COMMIT = 0, 8
-REQUEST_TIMED_OUT, NOT_LEADER = 7, 6
+REQUEST_TIMED_OUT, NOT_LEADER, DUPLICATE_SEQUENCE = 7, 6, 46
 ILLEGAL_GENERATION, UNKNOWN_MEMBER_ID, REBALANCE_IN_PROGRESS = 22, 25, 27
 
 
@@ -90,6 +98,19 @@ def test_answers_that_get_lost_double_nothing(mock_place: Place, mock_cluster: M
     assert list(appended.offsets) == list(range(1, 51))
     [*chunks] = mock_place.log.read([OffsetRange(topic, 0, 1, 51)])
     assert [value for chunk in chunks for value in chunk.values] == values
+
+
+def test_messages_acknowledged_without_an_offset_are_not_taken_for_durable(
+    mock_place: Place, mock_cluster: MockCluster
+) -> None:
+    """A real broker says "duplicate" also of a first batch that the second one overtook; then it is not in the log."""
+    topic = mock_place.topic(1)
+    mock_place.log.append(topic, [b"k"], [b"first"])
+    mock_cluster.fail_next(PRODUCE, DUPLICATE_SEQUENCE)
+    with pytest.raises(LogUnavailableError, match="[12] of 2 messages were acknowledged without an offset"):
+        mock_place.log.append(topic, [b"k"] * 2, [b"second", b"third"])
+    again = mock_place.log.append(topic, [b"k"], [b"again"])
+    assert mock_place.log.watermarks(topic) == {0: (0, again.offsets[0] + 1)}
 
 
 def test_a_commit_while_others_join_is_repeated(mock_place: Place, mock_cluster: MockCluster) -> None:
