@@ -45,6 +45,7 @@ _LEADER_MOVES = (
     KafkaError.UNKNOWN_TOPIC_OR_PART,
     KafkaError.UNKNOWN_LEADER_EPOCH,
     KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError._NOENT,  # librdkafka's own: the metadata name no leader, as while a broker starts
 )
 
 T = TypeVar("T")
