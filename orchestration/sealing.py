@@ -27,10 +27,11 @@ from assets.raw_events.asset import describe as describe_hours
 from assets.raw_events.process import Stores
 from assets.sealing import Sealed, SealRequest, seal_range
 from orchestration.checks.sealed import live_against_sealed
-from orchestration.launcher import this_process
+from orchestration.runs.launcher import this_process
 from orchestration.settings import Settings
 from orchestration.stores import store_resources
 from resources.clickhouse import Client
+from resources.crashpoints import crashpoint
 from resources.dagster_resources import ArchiveResource, ClickHouseResource, EventLogResource, RawStoreResource
 
 MOST_SQUARES = 300
@@ -108,6 +109,7 @@ def seal_range_op(
         stores = Stores(log, raw, archive.open(), client)
         sealed = seal_range(stores, config.request(), context.run_id, tell)
         progress.finished(sealed)
+        crashpoint("seal.before_report")
         for event in _materializations(sealed):
             context.log_event(event)
         different = _check(context, client, sealed)

@@ -113,6 +113,22 @@ class DaemonsReady:
 
 
 @dataclass(frozen=True, slots=True)
+class RunHostReady:
+    """The run host answers. Its workers may still be importing: a run waits for them no longer than without them."""
+
+    socket: Path
+
+    def problem(self) -> str | None:
+        from orchestration.runs.protocol import RunHostError, ask
+
+        try:
+            ask(self.socket, {"ping": True}, _PROBE_SECONDS)
+        except RunHostError as error:
+            return str(error)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerReady:
     """The worker's own stats file was written by a live process in the last seconds, and says that it reads the log."""
 

@@ -51,11 +51,19 @@ class StackPaths:
 
     @property
     def socket(self) -> Path:
-        preferred = self.run / "supervisor.sock"
+        return self._socket("supervisor.sock")
+
+    @property
+    def run_host(self) -> Path:
+        """Socket of the run host (`orchestration.runs`)."""
+        return self._socket("run_host.sock")
+
+    def _socket(self, name: str) -> Path:
+        preferred = self.run / name
         if len(os.fsencode(preferred)) <= _SOCKET_PATH_LIMIT:
             return preferred
         digest = hashlib.sha256(os.fsencode(self.home)).hexdigest()[:16]
-        return Path(tempfile.gettempdir()) / f"tally-{os.getuid()}-{digest}" / "supervisor.sock"
+        return Path(tempfile.gettempdir()) / f"tally-{os.getuid()}-{digest}" / name
 
     def log(self, process: str) -> Path:
         return self.logs / f"{process}.log"

@@ -11,8 +11,17 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 
+from orchestration.runs.protocol import SOCKET_VARIABLE
 from orchestration.settings import PROJECT_ROOT, Settings
-from orchestration.stack.health import DaemonsReady, GrpcReady, HealthCheck, HttpReady, RedisReady, WorkerReady
+from orchestration.stack.health import (
+    DaemonsReady,
+    GrpcReady,
+    HealthCheck,
+    HttpReady,
+    RedisReady,
+    RunHostReady,
+    WorkerReady,
+)
 from orchestration.stack.paths import StackPaths
 from orchestration.stack.ports import PortUse
 
@@ -104,9 +113,11 @@ def _streaming(settings: Settings) -> list[ProcessSpec]:
 
 
 def _dagster(settings: Settings) -> list[ProcessSpec]:
+    run_host = StackPaths(settings.home).run_host
     environment = {
         **MEMORY_ENVIRONMENT,
         "POLARS_MAX_THREADS": "2",
+        SOCKET_VARIABLE: str(run_host),
         "TALLY_LONG_POLL_SECONDS": "20",
         "TALLY_AUTOMATION": "on",
         # The long-poll sensor holds its tick for 20 s; the default of 60 s would leave little for a busy machine.
@@ -131,6 +142,14 @@ def _dagster(settings: Settings) -> list[ProcessSpec]:
         )
 
     return [
+        ProcessSpec(
+            name="dagster-runs",
+            phase=Phase.DAGSTER,
+            command=(sys.executable, "-m", "orchestration.runs.host", "--socket", str(run_host)),
+            ready=RunHostReady(run_host),
+            environment=environment,
+            stop_group=True,
+        ),
         server("code-realtime", "orchestration.realtime", settings.realtime_grpc_port, "TALLY_REALTIME_GRPC_PORT"),
         server("code-batch", "orchestration.batch", settings.batch_grpc_port, "TALLY_BATCH_GRPC_PORT"),
         ProcessSpec(
@@ -148,7 +167,7 @@ def _dagster(settings: Settings) -> list[ProcessSpec]:
         ProcessSpec(
             name="dagster-daemon",
             phase=Phase.DAGSTER,
-            command=(str(python_bin / "dagster-daemon"), "run", "-w", workspace),
+            command=(sys.executable, "-m", "orchestration.stack.daemon", "run", "-w", workspace),
             ready=DaemonsReady(LOCAL, settings.dagster_port),
             environment=environment,
             stop_group=True,

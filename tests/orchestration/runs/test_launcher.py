@@ -15,12 +15,12 @@ import pytest
 from dagster._core.launcher.base import WorkerStatus
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
-from orchestration.launcher import PROCESS_TAG, WatchedRunLauncher, this_process
+from orchestration.runs.launcher import PROCESS_TAG, TallyRunLauncher, this_process
 
 
 @pytest.fixture
 def health(instance: dg.DagsterInstance) -> Callable[[dict[str, str]], WorkerStatus]:
-    launcher = WatchedRunLauncher()
+    launcher = TallyRunLauncher()
     launcher.register_instance(instance)
 
     @dg.job
@@ -36,7 +36,9 @@ def health(instance: dg.DagsterInstance) -> Callable[[dict[str, str]], WorkerSta
 def test_a_command_that_lives_and_one_that_was_killed(health: Callable[[dict[str, str]], WorkerStatus]) -> None:
     assert health(this_process()) == WorkerStatus.RUNNING
     code = (
-        "from orchestration.launcher import this_process; print(this_process()['tally/process'], flush=True); input()"
+        "from orchestration.runs.launcher import this_process\n"
+        "print(this_process()['tally/process'], flush=True)\n"
+        "input()"
     )
     child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
