@@ -6,6 +6,7 @@ Belongs here: `base.EventLog` through confluent-kafka. Does not belong here: the
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -317,6 +318,9 @@ class KafkaEventLog:
                 if not any(_is_code(error, code) for code in _LEADER_MOVES) or time.monotonic() > deadline:
                     raise
                 time.sleep(0.05)
+                with contextlib.suppress(KafkaException):
+                    # librdkafka keeps asking with the leader's old epoch until its metadata are renewed: minutes.
+                    self._admin.list_topics(topic, timeout=self._timeout)
             else:
                 return {place.partition: info.offset for place, info in found.items()}
 
