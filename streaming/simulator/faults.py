@@ -5,6 +5,7 @@ Belongs here: turning clean events into the bytes that arrive. Does not belong h
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,12 +33,31 @@ class FaultRates:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """`rows` as they arrive; `clean` is what must be stored of them (CLEAN_SCHEMA); the rest must be told apart."""
+    """`rows` as they arrive; `clean` is what must be stored of them (CLEAN_SCHEMA); the rest must be told apart.
+
+    `origins[i]` says what row i is: the number of its event in `clean`, or the kind of a broken row.
+    """
 
     rows: list[bytes]
     clean: pl.DataFrame
-    duplicates: int
-    broken: dict[str, int]
+    origins: list[int | str]
+
+    @property
+    def duplicates(self) -> int:
+        return sum(isinstance(origin, int) for origin in self.origins) - self.clean.height
+
+    @property
+    def broken(self) -> dict[str, int]:
+        """Rows by kind."""
+        return dict(sorted(Counter(origin for origin in self.origins if isinstance(origin, str)).items()))
+
+    def first(self, count: int) -> Delivery:
+        """The delivery as it is when it ends after `count` rows."""
+        origins = self.origins[:count]
+        events = dict.fromkeys(origin for origin in origins if isinstance(origin, int))
+        places = {event: place for place, event in enumerate(sorted(events))}
+        moved = [places[origin] if isinstance(origin, int) else origin for origin in origins]
+        return Delivery(self.rows[:count], self.clean[sorted(events)], moved)
 
 
 def deliver(events: pl.DataFrame, rates: FaultRates, seed: int, window: int) -> Delivery:
@@ -45,26 +65,26 @@ def deliver(events: pl.DataFrame, rates: FaultRates, seed: int, window: int) -> 
     rng = np.random.default_rng([seed, 4, window])
     size = events.height
     if not size:
-        return Delivery([], events, 0, {})
+        return Delivery([], events, [])
     late = rng.random(size) < rates.late
     shift = np.where(late, rng.uniform(60_000, rates.late_hours * 3_600_000, size), 0).astype(np.int64)
     clean = events.with_columns(occurred_at=pl.col("occurred_at") - pl.Series(shift).cast(pl.Duration("ms")))
     rows = encode_rows(clean)
-    duplicates = [rows[i] for i in np.flatnonzero(rng.random(size) < rates.duplicate)]
-    kinds = rng.choice(list(BROKEN), int(rng.binomial(size, rates.broken)))
+    repeated = [int(i) for i in np.flatnonzero(rng.random(size) < rates.duplicate)]
+    kinds = [str(kind) for kind in rng.choice(list(BROKEN), int(rng.binomial(size, rates.broken)))]
     sample = rng.integers(0, size, len(kinds))
     ids, times = clean["event_id"], clean["occurred_at"].dt.strftime("%Y-%m-%dT%H:%M:%S%.3fZ")
     broken = []
     for kind, i in zip(kinds, sample, strict=True):
         # A broken row must not carry the id of a good one, or the good one would be the duplicate.
         fill = (str(ids[int(i)])[:-12].encode() + b"dead" * 3, str(times[int(i)]).encode())
-        template = BROKEN[str(kind)]
+        template = BROKEN[kind]
         broken.append(template % fill[: template.count(b"%s")])
-    arrived = rows + duplicates + broken
+    arrived = rows + [rows[i] for i in repeated] + broken
+    origins: list[int | str] = [*range(size), *repeated, *kinds]
     order = np.argsort(np.concatenate([np.arange(size), size * rng.random(len(arrived) - size)]), kind="stable")
     # A second copy or a broken row may arrive anywhere; which copy comes first does not matter, they are equal.
-    counts = {str(k): int(n) for k, n in zip(*np.unique(kinds, return_counts=True), strict=True)}
-    return Delivery([arrived[i] for i in order], clean, len(duplicates), counts)
+    return Delivery([arrived[i] for i in order], clean, [origins[i] for i in order])
 
 
 def encode_rows(events: pl.DataFrame) -> list[bytes]:

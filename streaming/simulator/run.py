@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import httpx
 import polars as pl
@@ -35,10 +35,13 @@ def history(
     batch_rows: int = 20_000,
     on_progress: Callable[[int, datetime], None] | None = None,
 ) -> int:
-    """Send all of `[start, end)` (UTC) as fast as the sink takes it; returns rows sent."""
+    """Send all windows that `[start, end)` (UTC) touches, as fast as the sink takes it; returns rows sent."""
     sent = 0
     waiting: list[bytes] = []
-    for number in network.windows(start, end):
+    windows = network.windows(start, end)
+    if truth is not None:
+        truth.start, truth.end = _window_time(network, windows.start), _window_time(network, windows.stop)
+    for number in windows:
         delivery = deliver(network.window(number), faults, network.config.seed, number)
         if truth is not None:
             truth.add(delivery)
@@ -69,31 +72,49 @@ def live(
 ) -> int:
     """Send events as they happen, until `duration` has passed or for ever. Behind schedule it sends larger batches.
 
-    Rows are sent when their moment has come (late ones come late), so visible latency is measured honestly.
+    The first are those of the next window, from whose start `duration` counts. Rows are sent when their moment has come
+    (late ones come late), so visible latency is measured honestly. However it ends, `truth` has what was sent.
     """
     began = datetime.now(UTC)
-    stop = began + duration if duration else None
+    stop = None
     sent = 0
-    for due, rows, delivery in _paced(network, faults, began, tick):
-        if stop and due >= stop:
-            break
-        pause = (due - datetime.now(UTC)).total_seconds()
-        if pause > 0:
-            time.sleep(pause)
-        if rows:
-            sink(rows)
-            sent += len(rows)
-        if truth is not None and delivery is not None:
-            truth.add(delivery)
-        if on_progress:
-            on_progress(sent, due)
+    under_way: tuple[Delivery, int] | None = None  # a window's delivery, and how many of its rows were sent
+    try:
+        for tick_of in _paced(network, faults, began, tick):
+            stop = stop or (tick_of.window + duration if duration else None)
+            if stop and tick_of.due > stop:
+                break
+            pause = (tick_of.due - datetime.now(UTC)).total_seconds()
+            if pause > 0:
+                time.sleep(pause)
+            if rows := tick_of.delivery.rows[tick_of.first : tick_of.end]:
+                sink(rows)
+                sent += len(rows)
+            if truth is not None:
+                truth.start, truth.end = truth.start or tick_of.window, tick_of.due
+                if tick_of.is_last:
+                    truth.add(tick_of.delivery)
+                under_way = None if tick_of.is_last else (tick_of.delivery, tick_of.end)
+            if on_progress:
+                on_progress(sent, tick_of.due)
+    finally:
+        if truth is not None and under_way is not None:
+            truth.add(under_way[0].first(under_way[1]))
     return sent
 
 
-def _paced(
-    network: SimulatedNetwork, faults: FaultRates, began: datetime, tick: float
-) -> Iterator[tuple[datetime, list[bytes], Delivery | None]]:
-    """Yield (when, rows) per tick. A window's delivery comes with its last tick, when all of it has been sent."""
+class _Tick(NamedTuple):
+    """Rows `first` to `end` (exclusive) of a window's delivery are sent when it is `due`. `window`: its start."""
+
+    window: datetime
+    due: datetime
+    delivery: Delivery
+    first: int
+    end: int
+    is_last: bool
+
+
+def _paced(network: SimulatedNetwork, faults: FaultRates, began: datetime, tick: float) -> Iterator[_Tick]:
     number = network.windows(began, began + timedelta(seconds=1)).start + 1
     while True:
         start = _window_time(network, number)
@@ -105,9 +126,9 @@ def _paced(
         done = 0
         for i in range(1, ticks + 1):
             due = start + timedelta(seconds=i * network.config.window_seconds / ticks)
-            upto = len(delivery.rows) if i == ticks else round(int((moments < due).sum()) * share)
-            yield due, delivery.rows[done:upto], delivery if i == ticks else None
-            done = max(done, upto)
+            upto = max(done, len(delivery.rows) if i == ticks else round(int((moments < due).sum()) * share))
+            yield _Tick(start, due, delivery, done, upto, i == ticks)
+            done = upto
         number += 1
 
 

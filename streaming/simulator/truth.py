@@ -7,6 +7,7 @@ belong here: the platform's own code, or the comparison (tests and `tally verify
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 import orjson
@@ -18,8 +19,13 @@ from streaming.simulator.faults import Delivery
 
 @dataclass
 class Truth:
-    """Collects deliveries; `save` writes `events.parquet` and `summary.json` into a folder."""
+    """Collects deliveries; `save` writes `events.parquet`, `hourly.csv` and `summary.json` into a folder.
 
+    `start` and `end` bound the time that was simulated, `[start, end)`; rows that are late occurred up to hours before.
+    """
+
+    start: datetime | None = None
+    end: datetime | None = None
     frames: list[pl.DataFrame] = field(default_factory=list)
     sent: int = 0
     duplicates: int = 0
@@ -59,6 +65,8 @@ class Truth:
 
     def summary(self) -> dict[str, object]:
         return {
+            "from": self.start,
+            "to": self.end,
             "sent": self.sent,
             "stored": sum(f.height for f in self.frames),
             "duplicate": self.duplicates,
