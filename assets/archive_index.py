@@ -16,6 +16,7 @@ from assets.positions import merge
 from assets.publishing.seals import bounds, conform
 from resources.archive.base import Archive, ArchivePart
 from resources.clickhouse import Client, insert_frame, query_frame
+from resources.crashpoints import crashpoint
 from resources.raw_store.base import PositionRange
 
 CONTENTS_SCHEMA = {
@@ -94,6 +95,7 @@ def sync(clickhouse: Client, archive: Archive, hour: datetime) -> int:
         ranges = pl.concat([ranges, conform(retired, dict(ranges.schema))])
     if not contents.is_empty():
         insert_frame(clickhouse, "archive_contents", contents)
+    crashpoint("archive_index.between_tables")
     insert_frame(clickhouse, "archive_ranges", ranges)
     return len(new) + len(gone)
 

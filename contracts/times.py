@@ -26,8 +26,9 @@ MAX_CLOCK_OFFSET_MS = 200 * 366 * 86_400_000
 
 _MS_PER_UNIT = {"s": 1000.0, "ms": 1.0, "us": 0.001}
 _MAX_EPOCH_MS = 253_402_300_799_999  # the end of the year 9999, the last that datetime can name
-_EARLIEST = pl.lit(EARLIEST_EVENT_TIME, dtype=UTC_MS)
-_LATEST = pl.lit(LATEST_EVENT_TIME, dtype=UTC_MS)
+# Numbers, because polars starts its threads for a literal datetime, and threads do not survive a fork of the importer.
+_EARLIEST = pl.lit(round(EARLIEST_EVENT_TIME.timestamp() * 1000)).cast(UTC_MS)
+_LATEST = pl.lit(round(LATEST_EVENT_TIME.timestamp() * 1000)).cast(UTC_MS)
 _ISO_PARTS = (
     r"^(\d{4})-(\d{2})-(\d{2})(?:[T ](\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?)?\s?"
     r"(Z|z|[+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?)?$"

@@ -21,6 +21,7 @@ from contracts import wire
 from contracts.batch import Context
 from contracts.mapping import Mapping, MappingError, load_mapping
 from contracts.rejects import parse_place
+from resources.crashpoints import crashpoint
 from resources.event_log.base import EventLog
 from resources.raw_store.base import QuarantineFilter, RawStore
 
@@ -107,7 +108,9 @@ def _replay_group(
         return
     for topic, (keys, values) in wire.encode(mapped.valid).items():
         log.append(topic, keys, values)
+    crashpoint("quarantine.after_append")
     store.mark_quarantine(passed, "replayed", f"accepted by {chosen.label}")
+    crashpoint("quarantine.after_mark")
 
 
 def _payloads(

@@ -30,6 +30,7 @@ from orchestration.stack.supervisord import Supervisor
 from resources.archive import open_archive
 from resources.clickhouse import Client, open_clickhouse, query_frame
 from resources.clickhouse.sql import render
+from resources.crashpoints import crashpoint
 from resources.event_log.base import EventLog, OffsetRange, TopicPartition
 from resources.raw_store.base import PositionRange, VerdictCounts
 from streaming.topics import GROUP_LIVE, GROUP_RAW
@@ -38,7 +39,9 @@ from streaming.worker.decode import DecodedBatch, decode_batch
 from streaming.worker.live import LiveWriter
 from streaming.worker.raw import RawWriter
 
-LIVE_TABLES = ("events", "event_positions", "live_rejects", "live_engagement_minute", "live_engagement_hour")
+LIVE_TABLES = (
+    "events", "event_positions", "live_rejects", "live_progress", "live_engagement_minute", "live_engagement_hour",
+)  # fmt: skip
 ROLLUPS = ("live_engagement_minute", "live_engagement_hour")
 CHUNK = 20_000
 _PAUSE_SECONDS = 15.0
@@ -70,7 +73,8 @@ def replay_window(settings: Settings, start: datetime, end: datetime, progress: 
         window = _appended(log, start, end)
         progress("raw store")
         _replay_raw(settings, log, _taken(log, GROUP_RAW, window), report)
-        with _paused(settings, "worker-live"):
+        crashpoint("replay.raw_written")
+        with paused(settings, "worker-live"):
             progress("ClickHouse")
             client = open_clickhouse(settings.clickhouse_url)
             _replay_live(client, settings, log, _taken(log, GROUP_LIVE, window), report)
@@ -104,11 +108,12 @@ def rebuild_live(settings: Settings, progress: Progress) -> ReplayReport:
                 f"the log has let go of the first messages of {', '.join(gone)}, so the live tables cannot be built "
                 "from it alone; `tally replay --from … --to …` mends what the log still holds"
             )
-        with _paused(settings, "worker-live"):
+        with paused(settings, "worker-live"):
             client = open_clickhouse(settings.clickhouse_url)
             progress("empty the live tables")
             for table in LIVE_TABLES:
                 client.command(f"TRUNCATE TABLE {table}")
+            crashpoint("rebuild.truncated")
             progress("fill them from the log")
             _replay_live(client, settings, log, _taken(log, GROUP_LIVE, everything), report)
     return report
@@ -179,10 +184,13 @@ def _replay_live(
     finally:
         writer.close()
     report.live = counts
+    crashpoint("replay.live_written")
     hours = _wrong_hours(client)
     if hours:
-        _rebuild_rollups(client, hours)
+        rebuild_rollups(client, hours)
     report.rebuilt_hours = len(hours)
+    if client.query(_WRONG_PROGRESS).result_rows:
+        _rebuild_progress(client)
 
 
 _HERE = (
@@ -242,7 +250,7 @@ def _wrong_hours(client: Client) -> list[int]:
     return sorted(wrong["hour"])
 
 
-def _rebuild_rollups(client: Client, hours: Sequence[int]) -> None:
+def rebuild_rollups(client: Client, hours: Sequence[int]) -> None:
     """Compute both live rollups of these hours from `events` again; the hour's follows the minute's by its view."""
     parameters = {"hours": list(hours)}
     chosen = "toUnixTimestamp(toStartOfHour({})) IN {{hours:Array(Int64)}}"
@@ -251,6 +259,7 @@ def _rebuild_rollups(client: Client, hours: Sequence[int]) -> None:
             f"ALTER TABLE {table} DELETE WHERE {chosen.format('bucket')} SETTINGS mutations_sync = 1",
             parameters=parameters,
         )
+    crashpoint("replay.rollups_deleted")
     source = f"(SELECT * FROM events WHERE {chosen.format('event_time')})"  # noqa: S608 - made of constants
     rollup = render("engagement_rollup", source=source, bucket="toStartOfMinute(event_time)")
     # A block like one that was inserted before must not be taken for its repetition.
@@ -259,8 +268,36 @@ def _rebuild_rollups(client: Client, hours: Sequence[int]) -> None:
     )
 
 
+_WRONG_PROGRESS = """
+SELECT log_topic, log_partition
+FROM
+(
+    SELECT log_topic, log_partition, count() AS here, 0 AS there FROM events GROUP BY log_topic, log_partition
+    UNION ALL
+    SELECT log_topic, log_partition, 0, sum(events) FROM live_progress GROUP BY log_topic, log_partition
+)
+GROUP BY log_topic, log_partition
+HAVING sum(here) != sum(there)
+"""
+
+
+def _rebuild_progress(client: Client) -> None:
+    """Compute `live_progress` from `events` again: a row that was lost and written anew has counted twice there.
+
+    Readers take the watermark from it, so the new rows replace the old ones in one step.
+    """
+    client.command("DROP TABLE IF EXISTS live_progress_mended")
+    client.command("CREATE TABLE live_progress_mended AS live_progress")
+    client.command(
+        "INSERT INTO live_progress_mended SELECT log_topic, log_partition, count(), min(event_time), max(event_time),"
+        " max(received_at) FROM events GROUP BY log_topic, log_partition"
+    )
+    client.command("ALTER TABLE live_progress REPLACE PARTITION ID 'all' FROM live_progress_mended")
+    client.command("DROP TABLE live_progress_mended")
+
+
 @contextmanager
-def _paused(settings: Settings, process: str) -> Iterator[None]:
+def paused(settings: Settings, process: str) -> Iterator[None]:
     """Stop a process of this home's stack for the block. Without a stack here, nothing is paused."""
     if not is_running(settings):
         yield

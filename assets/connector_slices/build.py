@@ -32,6 +32,7 @@ from assets.publishing.staging import (
 from contracts.envelope import STORED_SCHEMA
 from resources.archive.base import Archive, ArchiveCorruptError, ArchivePart
 from resources.clickhouse import Client, insert_frame, query_frame
+from resources.crashpoints import crashpoint
 
 MOST_ROWS = 500_000
 BATCH_ROWS = 100_000
@@ -90,8 +91,11 @@ def build_slices(
     run_id: str,
     timeout: float = SOURCE_TIMEOUT,
     workers: int = 4,
+    force: bool = False,
 ) -> BuildReport:
     """Rebuild the slices of the scope (SCOPE_SCHEMA: event hour, network) from the archive and publish what differs.
+
+    `force` publishes them even where the checksum of the seal is the same: it does not cover every column.
 
     Pairs without archived rows get an empty slice. Pairs of a source that failed or hung are in `failed` and keep the
     build they had. `events` of a seal is the number of archived rows that were considered, `rows` those in the slice.
@@ -131,7 +135,8 @@ def build_slices(
         )
     staged_stats = _stats(clickhouse, build, scope, held)
     done = staged_stats.join(_pairs(failed), on=["bucket", "network"], how="anti")
-    changed, unchanged = compare(newest, done, _intact(clickhouse, build, newest))
+    intact = newest.clear() if force else _intact(clickhouse, build, newest)
+    changed, unchanged = compare(newest, done, intact)
     publish_build(clickhouse, build, changed)
     return BuildReport(
         build,
@@ -204,6 +209,7 @@ class Stager:
             staged = good.select(pl.lit(self.build.id).alias("build_id"), *SLICE_COLUMNS)
             token = f"{self.build.id}/{chunk.name}/{number}"
             insert_frame(self.clickhouse, "connector_slices_builds", staged, token=token)
+            crashpoint("slices.chunk_staged")
         if read < chunk.rows and not overlaps([where for part in parts for where in part.ranges]):
             raise ArchiveCorruptError(
                 f"{len(parts)} parts hold {read:,} rows of {chunk.network} in these hours, the index says "

@@ -21,7 +21,8 @@ LATE_HORIZON = timedelta(days=30)
 REASONS = ("no_workspace", "no_network", "unknown_type", "no_time", "too_early", "in_future", "beyond_horizon")
 """Why a row is left out of a slice, in the order in which the rule looks."""
 
-_EARLIEST = pl.lit(EARLIEST_EVENT_TIME).cast(pl.Datetime("ms", "UTC"))
+# A number, because polars starts its threads for a literal datetime, and threads do not survive a fork of the importer.
+_EARLIEST = pl.lit(round(EARLIEST_EVENT_TIME.timestamp() * 1000)).cast(pl.Datetime("ms", "UTC"))
 
 
 def judge(events: pl.DataFrame, first_sealed: pl.DataFrame) -> pl.DataFrame:

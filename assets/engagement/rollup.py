@@ -25,6 +25,7 @@ from assets.publishing.staging import (
     stage_scope,
 )
 from resources.clickhouse import Client, query_frame
+from resources.crashpoints import crashpoint
 
 SOURCES_SCHEMA = {
     **SCOPE_SCHEMA,
@@ -57,12 +58,19 @@ class Rollup:
 
 
 def build_rollup(
-    clickhouse: Client, rollup: Rollup, sources: pl.DataFrame, scope: pl.DataFrame, *, cause: str, run_id: str
+    clickhouse: Client,
+    rollup: Rollup,
+    sources: pl.DataFrame,
+    scope: pl.DataFrame,
+    *,
+    cause: str,
+    run_id: str,
+    force: bool = False,
 ) -> BuildReport:
     """Build every pair of the scope (SCOPE_SCHEMA) from its sources (SOURCES_SCHEMA) and publish what differs.
 
     A pair without sources becomes an empty bucket. A pair whose rollup does not count every event of its sources stays
-    in `failed` and keeps its build.
+    in `failed` and keeps its build. `force` publishes what does not differ in numbers, too.
     """
     build = Build(rollup.dataset, cause, run_id)
     scope = scope.unique(maintain_order=True)
@@ -78,6 +86,7 @@ def build_rollup(
         parameters={"build_id": build.id, **_source_bounds(sources, span)},
         settings={"max_partitions_per_insert_block": 0},  # a build may span decades of months
     )
+    crashpoint("rollup.staged")
     staged = _numbers(clickhouse, build, _STAGED, span)
     stats = expected.join(staged, on=["bucket", "network"], how="left", maintain_order="left").with_columns(
         pl.col("rows", "events").fill_null(0)
@@ -89,8 +98,10 @@ def build_rollup(
     }
     right = stats.filter(pl.col("events") == pl.col("source_events"))
     restated = restate(clickhouse, build, scope)
+    if restated.height:
+        crashpoint("restatements.written")
     intact = _newer(_intact(newest, restated, _numbers(clickhouse, build, _PUBLISHED, span)), newest, expected)
-    changed, unchanged = compare(newest, right.select(list(STATS_SCHEMA)), intact)
+    changed, unchanged = compare(newest, right.select(list(STATS_SCHEMA)), intact.clear() if force else intact)
     publish_build(clickhouse, build, changed)
     return BuildReport(
         build,

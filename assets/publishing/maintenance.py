@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from resources.clickhouse import Client, query_frame
+from resources.crashpoints import crashpoint
 
 GRACE = timedelta(days=1)
 """A build younger than this may still be on its way to publication."""
@@ -43,4 +44,5 @@ def purge_unpublished(clickhouse: Client, grace: timedelta = GRACE) -> dict[str,
             for deletion in (rows, _RESTATEMENTS, _SCOPES):
                 statement = f"{deletion} ({_NEVER_PUBLISHED})"
                 clickhouse.command(statement, parameters=given, settings={"lightweight_deletes_sync": 2})
+                crashpoint("purge.between_deletions")
     return purged

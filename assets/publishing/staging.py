@@ -93,6 +93,6 @@ def compare(newest: pl.DataFrame, staged: pl.DataFrame, intact: pl.DataFrame) ->
 
 def publish_build(clickhouse: Client, build: Build, changed: pl.DataFrame) -> None:
     """Publish, between two places where a test may kill the process."""
-    crashpoint(f"publish:{build.dataset}:before")
+    crashpoint(f"publish.{build.dataset}.before")
     publish(clickhouse, build, changed)
-    crashpoint(f"publish:{build.dataset}:after")
+    crashpoint(f"publish.{build.dataset}.after")

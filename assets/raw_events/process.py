@@ -68,12 +68,12 @@ def archive_hour(
     waited = wait_until_read(stores.log, ranges, wait_seconds)
     account = reconcile(stores.raw_store, stores.log, ranges)
     archived = _archive(stores, hour, ranges)
-    crashpoint("raw_events:archived")
+    crashpoint("raw_events.archived")
     over = given is None and now >= hour + HOUR
     if over:
         closed = close_hour(stores.archive, hour)
         archived = Archived(closed.parts, (*archived.written, *closed.written), closed.retired)
-        crashpoint("raw_events:closed")
+        crashpoint("raw_events.closed")
     sync(stores.clickhouse, stores.archive, hour)
     return HourResult(hour, ranges, account, archived, over, waited, _lag(stores.log, ranges, now))
 

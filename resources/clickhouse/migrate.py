@@ -13,6 +13,7 @@ from clickhouse_connect.driver.client import Client
 
 from resources.clickhouse.client import open_clickhouse, wait_until_ready
 from resources.clickhouse.sql import render, schema_statements
+from resources.crashpoints import crashpoint
 
 SCHEMA_VERSION = 1
 
@@ -73,6 +74,7 @@ def migrate_client(client: Client) -> list[str]:
         )
     for statement in statements(replicated=bool(os.environ.get("TALLY_CLICKHOUSE_CLUSTER"))):
         client.command(statement)
+        crashpoint("migrate.between_statements")
     if found < SCHEMA_VERSION:
         client.insert("schema_version", [[SCHEMA_VERSION]], column_names=["version"])
     return [str(row[0]) for row in client.query("SHOW TABLES").result_rows]

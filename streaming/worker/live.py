@@ -83,6 +83,7 @@ class LiveWriter:
         # Judged once: after a first attempt the store may hold rows of this very batch, and views may lack them.
         started = time.perf_counter()
         judged = self._when_available(lambda: judge(batch.events, self._known(batch.events), recovering=recovering))
+        crashpoint("live.after_lookup")
         seconds = {"lookup": time.perf_counter() - started}
         return self._when_available(lambda: self._write(batch, judged, token, seconds))
 

@@ -221,7 +221,8 @@ class Worker:
             self._in_flight = None
             self._progress.written(done.batch, written)
         if ready is not None:
-            crashpoint("worker.after_announce")
+            if self._writer.announces:
+                crashpoint("worker.after_announce")
             self._positions.update({TopicPartition(r.topic, r.partition): r.end for r in ready.batch.ranges})
             self._ready = None
             decoded = ready.decoded
@@ -244,6 +245,8 @@ class Worker:
         self._ready = None
         self._assembler.clear()
         assigned = consumer.assignment()
+        if assigned:
+            crashpoint("worker.settling")
         commits = consumer.committed(sorted(assigned))
         self._positions = self._starts(assigned, commits)
         if self._writer.announces:
@@ -311,6 +314,7 @@ class Worker:
         self._rebalanced = True
         self._ready = None
         self._assembler.clear()
+        crashpoint("worker.handing_over")
         try:
             self._finish(consumer, lambda future: self._wait_at_most(future, self._config.drain_timeout))
         except (FencedError, StoppedError) as error:

@@ -22,12 +22,12 @@ CHILD = Path(__file__).with_name("sealing_process.py")
 FIRST_HOUR = datetime(2026, 3, 4, 10, tzinfo=UTC)
 
 PLACES = (
-    "raw_events:archived",
-    "publish:connector_slices:before",
-    "publish:connector_slices:after",
-    "publish:engagement_hourly:before",
-    "publish:engagement_hourly:after",
-    "publish:engagement_daily:after",
+    "raw_events.archived",
+    "publish.connector_slices.before",
+    "publish.connector_slices.after",
+    "publish.engagement_hourly.before",
+    "publish.engagement_hourly.after",
+    "publish.engagement_daily.after",
 )
 
 
