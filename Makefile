@@ -10,7 +10,7 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 TEST_WORKERS ?= 2
 
-.PHONY: help setup demo up down status test servers-test bench lint fmt docs clean
+.PHONY: help setup demo up servers down status test servers-test bench lint fmt docs clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ demo: setup ## Two simulated days, a live stream, sealed and checked. DATA=file 
 
 up: setup ## Start the local stack
 	@$(BIN)/tally up
+
+servers: setup ## Start a stack on real servers in data/servers: Kafka, MongoDB's protocol, S3, PostgreSQL
+	@TALLY_HOME="$${TALLY_HOME:-data/servers}" $(BIN)/tally up --engines servers
 
 down: ## Stop the local stack; data stays
 	@$(BIN)/tally down

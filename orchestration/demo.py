@@ -18,8 +18,8 @@ from typing import Any
 from orchestration.settings import DEFAULT_HOME, SETTINGS_FILE, Settings
 from orchestration.stack import leftovers
 from orchestration.stack.errors import StackError
+from orchestration.stack.home import moved_ports, remember
 from orchestration.stack.lifecycle import is_running
-from orchestration.stack.ports import free_port_from, is_free
 from streaming.simulator import FaultRates, SimulatedNetwork, SimulationConfig, Truth
 from streaming.simulator.run import HttpSink, history, live
 
@@ -65,24 +65,10 @@ def demo_settings(home: Path) -> Settings:
     if is_running(settings):
         return settings
     leftovers.end(leftovers.members(home))
-    moved: dict[str, int] = {}
-    taken: set[int] = set()
-    for name in _PORTS:
-        wanted = getattr(settings, name)
-        port = wanted if wanted not in taken and is_free(wanted) else free_port_from(wanted + 1, frozenset(taken))
-        taken.add(port)
-        if port != wanted:
-            moved[name] = port
+    moved = moved_ports(settings, _PORTS)
     if moved:
-        _remember(home / SETTINGS_FILE, {f"TALLY_{name.upper()}": str(port) for name, port in moved.items()})
+        remember(home / SETTINGS_FILE, moved)
     return Settings(home=home)
-
-
-def _remember(file: Path, values: dict[str, str]) -> None:
-    """Set these lines of a settings file, and leave its other lines as they are."""
-    lines = file.read_text().splitlines() if file.exists() else []
-    kept = [line for line in lines if line.partition("=")[0].strip() not in values]
-    file.write_text("\n".join([*kept, *(f"{name}={value}" for name, value in values.items())]) + "\n")
 
 
 def history_range(now: datetime) -> tuple[datetime, datetime]:

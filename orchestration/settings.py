@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import (
@@ -27,6 +27,7 @@ DEFAULT_HOME = PROJECT_ROOT / "data"
 SETTINGS_FILE = "settings.env"
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+Engines = Literal["embedded", "servers"]
 
 
 class Settings(BaseSettings):
@@ -35,6 +36,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TALLY_", frozen=True, extra="ignore")
 
     home: Path = Field(default=DEFAULT_HOME, description="Folder of everything local")
+    engines: Engines = Field(default="embedded", description="What the stack itself runs where a URL is not set")
     event_log_url: str = Field(default="", description="kafka://host:port[,host:port] or sqlite:///path")
     raw_store_url: str = Field(default="", description="mongodb://host/database or sqlite:///path")
     archive_url: str = Field(default="", description="s3://bucket/prefix or file:///path")
@@ -43,6 +45,11 @@ class Settings(BaseSettings):
 
     clickhouse_port: Port = Field(default=8123, description="Port of the local ClickHouse process")
     redis_port: Port = Field(default=6379, description="Port of the local Redis process")
+    kafka_port: Port = Field(default=9092, description="Port of the local Kafka broker (engines=servers)")
+    kafka_controller_port: Port = 9093
+    mongodb_port: Port = Field(default=27017, description="Port of the local MongoDB protocol (engines=servers)")
+    s3_port: Port = Field(default=9000, description="Port of the local S3 server (engines=servers)")
+    postgresql_port: Port = Field(default=5432, description="Port of the local PostgreSQL (engines=servers)")
     collector_host: str = "127.0.0.1"
     collector_port: Port = 8070
     dagster_port: Port = 3000
@@ -68,18 +75,33 @@ class Settings(BaseSettings):
         return init_settings, env_settings, DotEnvSettingsSource(settings_cls, env_file=home / SETTINGS_FILE)
 
     def model_post_init(self, _context: object) -> None:
-        home = self.home.expanduser().resolve()
+        object.__setattr__(self, "home", self.home.expanduser().resolve())
         defaults = {
-            "home": home,
-            "event_log_url": f"sqlite:///{home / 'event_log.db'}",
-            "raw_store_url": f"sqlite:///{home / 'raw_store.db'}",
-            "archive_url": f"file://{home / 'archive'}",
+            "event_log_url": self.local_event_log_url,
+            "raw_store_url": self.local_raw_store_url,
+            "archive_url": self.local_archive_url,
             "clickhouse_url": self.local_clickhouse_url,
             "cache_url": self.local_cache_url,
         }
         for name, value in defaults.items():
-            if name == "home" or not getattr(self, name):
+            if not getattr(self, name):
                 object.__setattr__(self, name, value)
+
+    @property
+    def local_event_log_url(self) -> str:
+        if self.engines == "servers":
+            return f"kafka://127.0.0.1:{self.kafka_port}"
+        return f"sqlite:///{self.home / 'event_log.db'}"
+
+    @property
+    def local_raw_store_url(self) -> str:
+        if self.engines == "servers":
+            return f"mongodb://127.0.0.1:{self.mongodb_port}/tally"
+        return f"sqlite:///{self.home / 'raw_store.db'}"
+
+    @property
+    def local_archive_url(self) -> str:
+        return "s3://tally/archive" if self.engines == "servers" else f"file://{self.home / 'archive'}"
 
     @property
     def local_clickhouse_url(self) -> str:

@@ -21,6 +21,13 @@ REGION = "us-east-1"
 _KEY_ID = "tally"
 _SECRET_FILE = "secret-key"  # noqa: S105 - the file's name
 _JAVA_OPTIONS = ("-Xmx192m", "-Xms32m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+_LOGGING = """<configuration>
+  <appender name="stdout" class="ch.qos.logback.core.ConsoleAppender">
+    <encoder><pattern>%d %level %logger: %msg%n</pattern></encoder>
+  </appender>
+  <root level="warn"><appender-ref ref="stdout"/></root>
+</configuration>
+"""
 
 
 def missing() -> str | None:
@@ -75,7 +82,10 @@ def command(folder: Path, port: int, *, say: java.Say | None = None) -> list[str
         "jclouds.filesystem.basedir": str(data),
     }
     properties.write_text("".join(f"{name}={value}\n" for name, value in lines.items()), encoding="utf-8")
-    run = [java.find_java(), *_JAVA_OPTIONS, "-cp", java.class_path(libraries)]
+    logging = folder / "logback.xml"  # without it, every request is a page of the log
+    logging.write_text(_LOGGING, encoding="utf-8")
+    run = [java.find_java(), *_JAVA_OPTIONS, f"-Dlogback.configurationFile={logging}"]
+    run += ["-cp", java.class_path(libraries)]
     return [*run, "org.gaul.s3proxy.Main", "--properties", str(properties)]
 
 

@@ -24,5 +24,14 @@ def load_settings() -> Settings:
     if os.environ.get("TALLY_DEBUG") != "1":
         logging.getLogger().addHandler(logging.NullHandler())
     settings = Loaded()
-    os.environ["DAGSTER_HOME"] = str(settings.dagster_home)  # runs that a command starts belong to this home's Dagster
+    provide_environment(settings)
     return settings
+
+
+def provide_environment(settings: Settings) -> None:
+    """Set what libraries read from the environment: the home's Dagster, and keys of the stack's own servers."""
+    os.environ["DAGSTER_HOME"] = str(settings.dagster_home)  # runs that a command starts belong to this home's Dagster
+    if settings.engines == "servers":
+        from orchestration.stack.servers import client_environment
+
+        os.environ.update(client_environment(settings))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from orchestration.cli.context import load_settings
+from orchestration.cli.context import load_settings, provide_environment
 from orchestration.cli.errors import CliError, ExitCode
 from orchestration.cli.output import JsonFlag, bad, err, good, out, print_json, table, warn
 from orchestration.cli.times import ago, duration, iso, number, size
@@ -35,14 +35,22 @@ def register(app: typer.Typer) -> None:
     app.add_typer(process_app, name="process", hidden=True)
 
 
-def up(json: JsonFlag = False) -> None:
+def up(
+    engines: Annotated[
+        Literal["embedded", "servers"] | None,
+        typer.Option(help="embedded: SQLite and folders; servers: Kafka, MongoDB's protocol, S3, PostgreSQL"),
+    ] = None,
+    json: JsonFlag = False,
+) -> None:
     """Start the local stack: ClickHouse, Redis, collector, workers, Dagster. Harmless when it already runs.
 
-    Example: [bold]tally up[/]
+    Examples: [bold]tally up[/], [bold]TALLY_HOME=data/servers tally up --engines servers[/]
     """
     from orchestration.stack.lifecycle import up as start
+    from orchestration.stack.servers import choose_engines
 
-    settings = load_settings()
+    settings = choose_engines(load_settings(), engines, lambda text: err().print(f"  {text}", markup=False))
+    provide_environment(settings)
     begun = time.monotonic()
     start(settings, progress())
     seconds = time.monotonic() - begun
@@ -202,11 +210,13 @@ def worker(group: Annotated[str, typer.Option(help="Consumer group: raw or live.
 def urls(settings: Settings) -> dict[str, str]:
     """Addresses for a person. Credentials of a store's URL are left out."""
     from orchestration.stack.doctor import without_credentials
+    from orchestration.stack.servers import addresses
 
     return {
         "Dagster": f"http://127.0.0.1:{settings.dagster_port}",
         "Collector": f"http://{settings.collector_host}:{settings.collector_port}",
         "ClickHouse": without_credentials(settings.clickhouse_url),
+        **addresses(settings),
     }
 
 

@@ -19,8 +19,9 @@ import psutil
 
 from orchestration.settings import Settings
 from orchestration.stack.lifecycle import is_running
-from orchestration.stack.plan import plan
+from orchestration.stack.plan import Phase, plan
 from orchestration.stack.ports import describe_holder, is_free
+from orchestration.stack.servers import missing
 from orchestration.stack.stores import event_log, raw_store
 
 Level = Literal["ok", "warn", "fail"]
@@ -103,8 +104,15 @@ def _folder(home: Path) -> Iterator[Finding]:
 
 def _engines(settings: Settings) -> Iterator[Finding]:
     for spec in plan(settings):
-        if spec.name in {"clickhouse", "redis"}:
+        if spec.phase is Phase.ENGINES:
             yield Finding("ok", f"{spec.name} engine", " ".join(spec.command))
+    lacking = missing()
+    detail = "Kafka, MongoDB's protocol, S3 and PostgreSQL can be run here (`tally up --engines servers`)"
+    if lacking:
+        level: Level = "fail" if settings.engines == "servers" else "ok"
+        yield Finding(level, "servers", "a stack on servers is not possible yet", "; ".join(lacking))
+    else:
+        yield Finding("ok", "servers", detail)
 
 
 def _ports(settings: Settings) -> Iterator[Finding]:

@@ -24,8 +24,9 @@ from orchestration.settings import PROJECT_ROOT, Settings
 from orchestration.stack import leftovers
 from orchestration.stack.errors import ProcessFailedError, StackError
 from orchestration.stack.paths import STORAGE_STAMP, StackPaths, last_lines
-from orchestration.stack.plan import DAGSTER_FILES, Phase, ProcessSpec, plan
+from orchestration.stack.plan import Phase, ProcessSpec, plan
 from orchestration.stack.ports import require_free
+from orchestration.stack.servers import dagster_file
 from orchestration.stack.stores import prepare_stores
 from orchestration.stack.supervisord import MEMBER_VARIABLE, Supervisor, launch, render_config, running_pid
 
@@ -156,7 +157,7 @@ def _make_dagster_home(settings: Settings) -> subprocess.Popen[bytes] | None:
 def write_dagster_home(settings: Settings) -> None:
     """Make DAGSTER_HOME and its dagster.yaml, as the release has it."""
     settings.dagster_home.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(DAGSTER_FILES / "dagster.yaml", settings.dagster_home / "dagster.yaml")
+    shutil.copyfile(dagster_file(settings), settings.dagster_home / "dagster.yaml")
 
 
 def _environment(settings: Settings) -> dict[str, str]:

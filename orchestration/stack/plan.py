@@ -62,8 +62,9 @@ def plan(settings: Settings) -> list[ProcessSpec]:
 
 def _engines(settings: Settings) -> list[ProcessSpec]:
     from deploy.local.engines import clickhouse_command, redis_command
+    from orchestration.stack.servers import server_specs
 
-    specs = []
+    specs = server_specs(settings)
     if settings.clickhouse_is_local:
         specs.append(
             ProcessSpec(
