@@ -23,6 +23,7 @@ from tempfile import TemporaryFile
 from typing import Any, Final
 from xml.sax.saxutils import escape
 
+from deploy.local.clickhouse.access import write_users
 from deploy.local.clickhouse.errors import QueryError, from_engine, refuse
 from deploy.local.clickhouse.statement import Statement
 
@@ -66,13 +67,14 @@ class Engine:
         try:
             path.mkdir(parents=True, exist_ok=True)
             config = path / "engine.xml"
-            config.write_text(_configuration(max_memory), encoding="utf-8")
+            config.write_text(_configuration(max_memory, write_users(path)), encoding="utf-8")
             _check_unlocked(path / "status")
         except OSError as error:
             raise EngineStartError(f"cannot use the folder {path}: {error.strerror}") from error
         self._connect = _import_connect()
         try:
             self._keeper = self._connect(f"{path}?config-file={config}")  # keeps the folder open between requests
+            _close_the_folder_behind_default(self._keeper)
             row = self._keeper.query("SELECT version(), timezone(), hostName()", "TSV").bytes().decode().split()
         except Exception as error:
             raise EngineStartError(f"cannot open the data in {path}: {' '.join(str(error).split())}") from error
@@ -234,6 +236,16 @@ def _import_connect() -> Any:
     return connect
 
 
+def _close_the_folder_behind_default(keeper: Any) -> None:
+    """Take the machine's files out of the database `default`: chdb lays them under it, as tables by their paths.
+
+    What is left is the database that a server has; its tables are the same ones. Each start makes the layer anew.
+    """
+    identity = keeper.query("SELECT uuid FROM system.databases WHERE name = 'default'", "TSV").bytes().decode().strip()
+    keeper.query("DETACH DATABASE default")
+    keeper.query(f"ATTACH DATABASE default UUID {quote(identity)} ENGINE = Atomic")
+
+
 def _check_unlocked(status: Path) -> None:
     """The engine holds a lock on this file while it runs, and says "Error initializing" where another has it."""
     if not status.exists():
@@ -247,9 +259,10 @@ def _check_unlocked(status: Path) -> None:
             raise EngineStartError(f"the folder {status.parent} is in use by {who}: stop it first") from None
 
 
-def _configuration(max_memory: int) -> str:
+def _configuration(max_memory: int, users: Path) -> str:
     """Server-level settings. Pools and caches are sized for a laptop that runs the whole stack beside the engine."""
     values = {
+        "users_config": users,
         "max_server_memory_usage": max_memory,
         "mark_cache_size": 64 << 20,
         "index_mark_cache_size": 16 << 20,
@@ -263,4 +276,7 @@ def _configuration(max_memory: int) -> str:
         "timezone": "UTC",
     }
     lines = "".join(f"  <{name}>{escape(str(value))}</{name}>\n" for name, value in values.items())
-    return f"<clickhouse>\n{lines}</clickhouse>\n"
+    rights = "<table_engines_require_grant>true</table_engines_require_grant>"
+    return (
+        f"<clickhouse>\n{lines}  <access_control_improvements>{rights}</access_control_improvements>\n</clickhouse>\n"
+    )

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
+from deploy.local.clickhouse.access import check_functions
 from deploy.local.clickhouse.body import Body, ClientGoneError
 from deploy.local.clickhouse.engine import Engine
 from deploy.local.clickhouse.errors import QueryError, from_engine, refuse
@@ -101,6 +102,7 @@ class Application:
             raise refuse("SYNTAX_ERROR", "Syntax error (Multi-statements are not allowed)")
         if statement.writes_file:
             raise refuse("INTO_OUTFILE_NOT_ALLOWED", "INTO OUTFILE and FROM INFILE are not allowed over HTTP")
+        check_functions(statement.sql)
         if request.query_id in self._running:
             sentence = f"Query with id = {request.query_id} is already running"
             raise refuse("QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING", sentence)
