@@ -1,7 +1,7 @@
 """What is not there yet, or not any more, each with the command that fills it.
 
 Belongs here: holes in the account, log ranges the archive lacks, complete hours without a seal or with an outdated one.
-Does not belong here: filling them (`tally seal`, `tally replay`).
+Does not belong here: filling them (`tally seal`, `tally repair`).
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _holes(event_log: EventLog, account: pl.DataFrame) -> Iterator[tuple[object,
             f"{row['group']}: {row['topic']}/{row['partition']}",
             row["missing"] + row["doubled"],
             f"{row['missing']} offsets without a verdict ({listed or 'none'}), {row['doubled']} verdicts too many",
-            f"tally replay {_appended(event_log, window)}",
+            f"tally repair {_appended(event_log, window)}",
         )
 
 

@@ -58,18 +58,26 @@ def _insert(table: str, macro: str, source: str, bucket: str) -> str:
     return f"{head}\nSELECT toUUID({{build_id:String}}), * FROM ({select})"  # our own texts, no values
 
 
-def build_hourly(clickhouse: Client, scope: pl.DataFrame, *, cause: str, run_id: str) -> BuildReport:
+def build_hourly(
+    clickhouse: Client, scope: pl.DataFrame, *, cause: str, run_id: str, force: bool = False
+) -> BuildReport:
     """Roll up the published slices of the scope (event hour × network) and publish what differs."""
     scope = scope.unique(maintain_order=True)
     sources, refused = sources_of_hours(clickhouse, scope)
-    return _build(clickhouse, hourly(), sources, without(scope, refused), refused, cause=cause, run_id=run_id)
+    return _build(
+        clickhouse, hourly(), sources, without(scope, refused), refused, cause=cause, run_id=run_id, force=force
+    )
 
 
-def build_daily(clickhouse: Client, scope: pl.DataFrame, *, cause: str, run_id: str) -> BuildReport:
+def build_daily(
+    clickhouse: Client, scope: pl.DataFrame, *, cause: str, run_id: str, force: bool = False
+) -> BuildReport:
     """Merge the published hours of the scope (day × network) and publish what differs."""
     scope = scope.unique(maintain_order=True)
     sources, refused = sources_of_days(clickhouse, scope)
-    return _build(clickhouse, daily(), sources, without(scope, refused), refused, cause=cause, run_id=run_id)
+    return _build(
+        clickhouse, daily(), sources, without(scope, refused), refused, cause=cause, run_id=run_id, force=force
+    )
 
 
 def _build(
@@ -81,7 +89,8 @@ def _build(
     *,
     cause: str,
     run_id: str,
+    force: bool,
 ) -> BuildReport:
     sources = sources.join(scope, on=["bucket", "network"], how="semi")
-    report = build_rollup(clickhouse, rollup, sources, scope, cause=cause, run_id=run_id)
+    report = build_rollup(clickhouse, rollup, sources, scope, cause=cause, run_id=run_id, force=force)
     return replace(report, failed={**refused, **report.failed})

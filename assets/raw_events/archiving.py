@@ -66,6 +66,11 @@ def archive_ranges(
     return Archived(parts=tuple(archive.parts(hour)), written=tuple(written))
 
 
+def rewrite_part(archive: Archive, raw_store: RawStore, part: ArchivePart) -> ArchivePart:
+    """Write a part's ranges again from the raw store, whatever the part holds: only for a repair."""
+    return _write(archive, raw_store, part.ingest_hour, list(part.ranges))
+
+
 def close_hour(archive: Archive, hour: datetime) -> Archived:
     """Merge the hour's parts into one when there are several, or when two runs at once wrote overlapping ones."""
     before = archive.parts(hour)

@@ -12,12 +12,13 @@ import typer
 
 from orchestration.cli.context import load_settings
 from orchestration.cli.errors import CliError, ExitCode
-from orchestration.cli.output import JsonFlag, bad, good, out, print_json, table
+from orchestration.cli.output import JsonFlag, bad, err, good, out, print_json, table
 from orchestration.cli.times import duration, number, parse_range
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from orchestration.repair.run import RepairReport
     from orchestration.settings import Settings
     from serving.audit.engine import AuditReport
 
@@ -33,6 +34,7 @@ StoreFlag = Annotated[list[str] | None, typer.Option("--store", help="One store,
 
 def register(app: typer.Typer) -> None:
     app.command(rich_help_panel="Proof")(audit)
+    app.command(rich_help_panel="Proof")(repair)
 
 
 def audit(*, start: FromFlag = None, end: ToFlag = "now", store: StoreFlag = None, json: JsonFlag = False) -> None:
@@ -52,6 +54,85 @@ def audit(*, start: FromFlag = None, end: ToFlag = "now", store: StoreFlag = Non
         show_audit(report)
     if not report.clean:
         raise typer.Exit(ExitCode.PROBLEM)
+
+
+def repair(
+    *,
+    start: FromFlag = None,
+    end: ToFlag = "now",
+    store: StoreFlag = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be repaired, change nothing.")] = False,
+    json: JsonFlag = False,
+) -> None:
+    """Put right exactly what `tally audit` finds: from the log, or the archive where the log has let go of it.
+
+    The live worker pauses while ClickHouse is mended. Closed hours that change are published anew, with restatements
+    whose cause is `repair`. A second run changes nothing. Exit code 1 when something remains, or with
+    --dry-run is found.
+
+    Example: [bold]tally repair --dry-run[/]
+    """
+    settings = load_settings()
+    if dry_run:
+        found = read_audit(settings, start, end, store).findings
+        if json:
+            print_json({"dry_run": True, "repaired": False, "findings": found.to_dicts()})
+        elif found.is_empty():
+            out().print(good("nothing to repair"))
+        else:
+            show_findings(found)
+        if not found.is_empty():
+            raise typer.Exit(ExitCode.PROBLEM)
+        return
+    report = _run_repair(settings, start, end, store)
+    if json:
+        print_json(
+            {
+                "repaired": bool(report.written),
+                "written": report.written,
+                "rounds": report.rounds,
+                "findings": report.found.to_dicts(),
+                "remaining": report.remaining.to_dicts(),
+            }
+        )
+    else:
+        show_repair(report)
+    if not report.remaining.is_empty():
+        raise typer.Exit(ExitCode.PROBLEM)
+
+
+def _run_repair(settings: Settings, start: str | None, end: str, stores: list[str] | None) -> RepairReport:
+    from orchestration.auditing import scope_between
+    from orchestration.repair.run import repair as run
+    from orchestration.stack.stores import event_log
+
+    console = err()
+    period = parse_range(start, end) if start else None
+    with event_log(settings) as log:
+        scope = scope_between(log, period, _stores(stores))
+    return run(settings, scope, lambda text: console.print(f"  {text}", markup=False))
+
+
+def show_repair(report: RepairReport) -> None:
+    """Print what was wrong, what was written again, and what remains."""
+    from serving.audit.findings import describe
+
+    console = out()
+    if report.found.is_empty():
+        console.print(good("nothing to repair"))
+        return
+    for row in report.found.head(LISTED).to_dicts():
+        console.print(f"  {describe(row)}", markup=False)
+    rows = [(store, number(count)) for store, count in report.written.items()]
+    console.print(
+        table("Written again", ("store", "positions, parts or buckets"), rows, right=("positions, parts or buckets",))
+    )
+    if report.remaining.is_empty():
+        console.print(good(f"repaired: {number(report.found.height)} findings, and the audit finds nothing any more"))
+    else:
+        console.print(bad(f"{number(report.remaining.height)} findings remain:"))
+        for row in report.remaining.head(LISTED).to_dicts():
+            console.print(f"  {describe(row)}", markup=False)
 
 
 def as_json(report: AuditReport) -> dict[str, object]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestration.cli.audit import as_json, read_audit, show_audit
 from orchestration.cli.context import load_settings
 from orchestration.cli.errors import ExitCode
 from orchestration.cli.output import JsonFlag, bad, good, out, print_json, table
@@ -36,21 +37,31 @@ def ledger(
     partitions: Annotated[
         bool, typer.Option("--partitions", help="One row per partition instead of per topic.")
     ] = False,
+    with_audit: Annotated[
+        bool, typer.Option("--audit/--no-audit", help="Also compare the content of every store (`tally audit`).")
+    ] = True,
     json: JsonFlag = False,
 ) -> None:
     """Prove the account: every log offset a group has taken is stored, duplicate or quarantined, exactly once.
 
-    Exit code 1 when an offset is missing or doubled; the first missing ones are listed.
+    Then the audit compares what the stores hold, column by column. Exit code 1 when an offset is missing or doubled, or
+    when any store holds anything else than what it was made from; each finding is named.
 
     Example: [bold]tally ledger --json | jq .balanced[/]
     """
-    frame = read_ledger(load_settings())
+    settings = load_settings()
+    frame = read_ledger(settings)
     balanced = bool(frame["balanced"].all())
+    report = read_audit(settings) if with_audit else None
     if json:
-        print_json({"balanced": balanced, "rows": frame.to_dicts()})
+        print_json(
+            {"balanced": balanced, "rows": frame.to_dicts(), "audit": None if report is None else as_json(report)}
+        )
     else:
         show_ledger(frame, partitions=partitions)
-    if not balanced:
+        if report is not None:
+            show_audit(report)
+    if not balanced or (report is not None and not report.clean):
         raise typer.Exit(ExitCode.PROBLEM)
 
 
@@ -88,7 +99,7 @@ def show_ledger(frame: pl.DataFrame, *, partitions: bool = False) -> None:
         taken = {group: int(part["taken"].sum()) for (group,), part in frame.group_by("group", maintain_order=True)}
         console.print(good("balanced: " + ", ".join(f"{group} {number(count)}" for group, count in taken.items())))
     else:
-        console.print(bad("NOT BALANCED"), "— `tally replay` writes missing rows again from the log")
+        console.print(bad("NOT BALANCED"), "— `tally repair` puts it right from the log")
 
 
 def _mark(*, balanced: bool) -> object:

@@ -88,18 +88,33 @@ def _plain(series: pl.Series) -> list[Any]:
 
 
 def frame_of(rows: Sequence[Sequence[Any]], schema: dict[str, pl.DataType]) -> pl.DataFrame:
-    """The inverse of `plain_rows`."""
+    """The inverse of `plain_rows`. A value that cannot be one of its column, put there by hand, becomes null."""
     columns = zip(*rows, strict=True) if rows else [()] * len(schema)
-    frame = pl.DataFrame(
-        [
-            pl.Series(name, column, dtype=_plain_dtype(dtype))
-            for (name, dtype), column in zip(schema.items(), columns, strict=True)
-        ]
+    return pl.DataFrame(
+        [_series(name, column, dtype) for (name, dtype), column in zip(schema.items(), columns, strict=True)]
     )
-    return frame.with_columns(
-        *(pl.col(name).cast(dtype) for name, dtype in schema.items() if dtype == UTC_MS),
-        *(pl.col(name).str.json_decode(dtype) for name, dtype in schema.items() if isinstance(dtype, pl.List)),
-    )
+
+
+def _series(name: str, values: Sequence[Any], dtype: pl.DataType) -> pl.Series:
+    plain = _plain_dtype(dtype)
+    try:
+        series = pl.Series(name, values, dtype=plain)
+    except TypeError:
+        series = pl.Series(name, values, dtype=plain, strict=False)
+    if isinstance(dtype, pl.List):
+        try:
+            return series.str.json_decode(dtype)
+        except pl.exceptions.ComputeError:
+            return pl.Series(name, [_texts(value) for value in series], dtype=dtype)
+    return series.cast(dtype) if dtype == UTC_MS else series
+
+
+def _texts(value: str | None) -> list[str] | None:
+    try:
+        found = orjson.loads(value or "")
+    except orjson.JSONDecodeError:
+        return None
+    return found if isinstance(found, list) and all(isinstance(item, str) for item in found) else None
 
 
 def _plain_dtype(dtype: pl.DataType) -> pl.DataType:

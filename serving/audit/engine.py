@@ -92,13 +92,13 @@ def audit(
     progress: Progress = lambda _store, _rows: None,
     *,
     looks: int = LOOKS,
-    pause: float = PAUSE,
+    pause: float | None = None,
 ) -> AuditReport:
     """Compare, and return what differs. Raises what the stores raise when one of them does not answer."""
     scope = scope or AuditScope()
     results = {store: StoreResult() for store in STORES if store in scope.stores}
     positions = unknown = 0
-    confirm = _Confirm(looks, pause)
+    confirm = _Confirm(looks, PAUSE if pause is None else pause)
     if set(BY_POSITION) & set(results):
         look = _Positions(stores, scope, results, confirm)
         for group in groups(look.ranges):

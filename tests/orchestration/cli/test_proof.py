@@ -47,7 +47,7 @@ def test_the_ledger_balances_and_names_a_row_that_was_taken_away(loaded: Setting
     told = runner.invoke(app, ["ledger"])
     assert told.exit_code == 1
     assert f"content-events/{victim[0]}: 1 missing ({victim[1]})" in told.stdout
-    assert "tally replay" in tally("gaps", code=1)["gaps"][0]["command"]
+    assert "tally repair" in tally("gaps", code=1)["gaps"][0]["command"]
 
 
 def live_state(settings: Settings) -> list[Any]:

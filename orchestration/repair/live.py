@@ -1,0 +1,83 @@
+"""Put ClickHouse's live tables right: rows at some log positions, and the rollups of the hours they touch.
+
+Belongs here: deleting, writing and rolling up again while the live worker is paused. Does not belong here: deciding
+what is wrong.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator, Sequence
+
+import polars as pl
+
+from orchestration.repair.positions import batch_of, known, positions_of, ranges_of, truths
+from orchestration.replay import paused, rebuild_rollups
+from orchestration.settings import Settings
+from resources.clickhouse import Client, query_frame
+from resources.raw_store.base import PositionRange
+from serving.audit.clickhouse_rows import condition
+from serving.audit.stores import AuditStores
+from streaming.worker.live import LiveWriter
+
+_TABLES = ("events", "event_positions", "live_rejects")
+_RANGES_AT_ONCE = 200
+_HOURS = "SELECT DISTINCT toUnixTimestamp(toStartOfHour(event_time)) AS h FROM events"
+
+
+def repair_live(settings: Settings, stores: AuditStores, findings: pl.DataFrame) -> int:
+    """Write the findings' positions again and compute the rollups of their hours anew; returns positions and hours.
+
+    `findings`: of ClickHouse and of live rollups. Raises StackError when the live worker cannot be paused.
+    """
+    client = stores.clickhouse
+    positions = positions_of(findings)
+    hours = {int(at.timestamp()) // 3600 * 3600 for at in findings["bucket"].drop_nulls()}
+    with paused(settings, "worker-live"):
+        for truth in truths(stores, positions):
+            mine = known(truth, positions)
+            hours |= _forget(client, ranges_of(mine))
+            batch = batch_of(truth, mine)
+            if batch.rows:
+                writer = LiveWriter(settings.clickhouse_url, threading.Event())
+                try:
+                    writer.write(batch, f"repair/{uuid.uuid4()}", recovering=False)
+                finally:
+                    writer.close()
+            hours |= {second for (second,) in batch.events.select(_HOUR).unique().iter_rows()}
+        if hours:
+            rebuild_rollups(client, sorted(hours))
+        if not positions.is_empty():
+            _count_progress_again(client)
+    return positions.height + len(hours)
+
+
+_HOUR = pl.col("event_time").dt.truncate("1h").dt.epoch("s").alias("hour")
+
+
+def _forget(client: Client, ranges: Sequence[PositionRange]) -> set[int]:
+    """Delete every row of these positions; return the hours (s since 1970) in which events were."""
+    hours: set[int] = set()
+    for some in _some(ranges):
+        where, given = condition(some)
+        found = query_frame(client, f"{_HOURS} WHERE {where}", given)
+        hours |= set(found["h"].cast(pl.Int64).to_list())
+        for table in _TABLES:
+            client.command(f"ALTER TABLE {table} DELETE WHERE {where} SETTINGS mutations_sync = 2", parameters=given)
+    return hours
+
+
+def _some(ranges: Sequence[PositionRange]) -> Iterator[Sequence[PositionRange]]:
+    for start in range(0, len(ranges), _RANGES_AT_ONCE):
+        yield ranges[start : start + _RANGES_AT_ONCE]
+
+
+def _count_progress_again(client: Client) -> None:
+    """Rows that were written again were counted again by the view that says how far each partition is."""
+    client.command("TRUNCATE TABLE live_progress")
+    client.command(
+        "INSERT INTO live_progress SELECT log_topic, log_partition, count(), min(event_time), max(event_time), "
+        "max(received_at) FROM events GROUP BY log_topic, log_partition",
+        settings={"insert_deduplicate": 0},
+    )

@@ -1,0 +1,274 @@
+"""A single row lost, doubled or changed by hand in any one store is named, repaired by one command, and then gone."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clickhouse_connect.driver.client import Client
+from typer.testing import CliRunner
+
+from orchestration.cli.app import app
+from orchestration.settings import Settings
+from resources.clickhouse import open_clickhouse
+
+runner = CliRunner()
+SYNC = "SETTINGS mutations_sync = 1"
+
+
+def tally(*arguments: str, code: int = 0) -> Any:
+    result = runner.invoke(app, [*arguments, "--json"])
+    assert result.exit_code == code, f"{result.output}\n{result.exception!r}"
+    return json.loads(result.stdout)
+
+
+@pytest.fixture(autouse=True)
+def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is written while these tests audit, except where one says so."""
+    monkeypatch.setattr("serving.audit.engine.PAUSE", 0.0)
+
+
+@pytest.fixture
+def sealed(stores: Settings, workers: Any, day: Path) -> Settings:
+    """300 events, ten duplicates, two refused rows, everything archived and sealed."""
+    tally("ingest", str(day), "--network", "tally", "--no-wait")
+    workers()
+    tally("seal", "--from", "2026-01-01")
+    return stores
+
+
+@pytest.fixture
+def client(sealed: Settings) -> Client:
+    return open_clickhouse(sealed.clickhouse_url)
+
+
+def victim(client: Client) -> dict[str, Any]:
+    """A stored event that no other row repeats, with its place."""
+    names = ("workspace", "event_id", "log_topic", "log_partition", "log_offset")
+    columns = ", ".join(f"toString({name})" for name in names)
+    row = client.query(f"SELECT {columns} FROM events ORDER BY event_id DESC LIMIT 1").result_rows[0]
+    found: dict[str, Any] = dict(zip(names, row, strict=True))
+    return found | {name: int(found[name]) for name in ("log_partition", "log_offset")}
+
+
+def raw(settings: Settings, statement: str, *values: object) -> None:
+    with sqlite3.connect(settings.home / "raw_store.db") as database:
+        assert database.execute(statement, values).rowcount > 0, statement
+    database.close()
+
+
+def test_a_healthy_platform_has_no_finding(sealed: Settings) -> None:
+    found = tally("audit")
+    assert found["clean"] is True
+    assert found["findings"] == []
+    assert found["positions"] == 312
+    assert {store: part["rows"] for store, part in found["stores"].items() if store != "ClickHouse"} == {
+        "raw store": 312,
+        "archive": 300,
+        "slices": 300,
+        "live rollups": 300,
+        "sealed rollups": 300,
+    }
+
+
+def assert_named_and_repaired(settings: Settings, **expected: object) -> dict[str, Any]:
+    """The audit names what was planted; one repair puts it right; a second one has nothing to do."""
+    found = tally("audit", code=1)
+    named = [row for row in found["findings"] if all(row[name] == value for name, value in expected.items())]
+    assert named, f"no finding with {expected} among {found['findings']}"
+    assert tally("repair")["repaired"] is True
+    assert tally("repair")["repaired"] is False
+    first: dict[str, Any] = named[0]
+    return first
+
+
+RAW_PLANTS = {
+    "a row is deleted": ("DELETE FROM events WHERE event_id = ?", "missing", ""),
+    "an actor is changed": ("UPDATE events SET actor = 'mallory' WHERE event_id = ?", "changed", "actor"),
+    "properties are changed": ("UPDATE events SET properties = '{\"a\":1}' WHERE event_id = ?", "changed", "properties"),
+    "the row as it came is changed": ("UPDATE events SET raw = 'x' WHERE event_id = ?", "changed", "raw"),
+    "a time is moved": ("UPDATE events SET event_time = event_time + 1 WHERE event_id = ?", "changed", "event_time"),
+    "an id is changed": (
+        "UPDATE events SET event_id = '01890000-0000-7000-8000-00000000ffff' WHERE event_id = ?",
+        "changed",
+        "event_id",
+    ),
+}
+
+
+@pytest.mark.parametrize("plant", RAW_PLANTS)
+def test_in_the_raw_store(sealed: Settings, client: Client, plant: str) -> None:
+    statement, kind, columns = RAW_PLANTS[plant]
+    lost = victim(client)
+    raw(sealed, statement, lost["event_id"])
+    assert_named_and_repaired(sealed, store="raw store", kind=kind, columns=columns, **lost)
+
+
+def test_in_the_raw_store_a_stored_row_that_is_called_a_duplicate(sealed: Settings, client: Client) -> None:
+    lost = victim(client)
+    raw(
+        sealed,
+        "INSERT INTO duplicates SELECT log_topic, log_partition, log_offset, workspace, event_id, receipt_id"
+        " FROM events WHERE event_id = ?",
+        lost["event_id"],
+    )
+    raw(sealed, "DELETE FROM events WHERE event_id = ?", lost["event_id"])
+    assert tally("audit", "--store", "ClickHouse")["clean"] is True
+    assert_named_and_repaired(sealed, store="raw store", kind="missing", **lost)
+
+
+def test_in_the_raw_store_a_refused_row_that_is_changed(sealed: Settings) -> None:
+    raw(sealed, "UPDATE quarantine SET payload = 'other' WHERE rowid = 1")
+    found = assert_named_and_repaired(sealed, store="raw store", place="quarantine", kind="changed", columns="payload")
+    assert found["found"] == "'other'"
+
+
+CLICKHOUSE_PLANTS = {
+    "a row is deleted": (f"ALTER TABLE events DELETE WHERE event_id = {{id:UUID}} {SYNC}", "events", "missing"),
+    "a row is doubled": ("INSERT INTO events SELECT * FROM events WHERE event_id = {id:UUID}", "events", "doubled"),
+    "an actor is changed": (
+        f"ALTER TABLE events UPDATE actor = 'mallory' WHERE event_id = {{id:UUID}} {SYNC}",
+        "events",
+        "changed",
+    ),
+    "properties are changed": (
+        f"ALTER TABLE events UPDATE properties = '{{{{}}}}' WHERE event_id = {{id:UUID}} {SYNC}",
+        "events",
+        "changed",
+    ),
+    "the index loses a row": (
+        "ALTER TABLE event_positions DELETE WHERE (log_topic, log_partition, log_offset) IN"
+        f" (SELECT log_topic, log_partition, log_offset FROM events WHERE event_id = {{id:UUID}}) {SYNC}",
+        "event_positions",
+        "missing",
+    ),
+}
+
+
+@pytest.mark.parametrize("plant", CLICKHOUSE_PLANTS)
+def test_in_clickhouse(sealed: Settings, client: Client, plant: str) -> None:
+    statement, place, kind = CLICKHOUSE_PLANTS[plant]
+    lost = victim(client)
+    client.command(statement.replace("'{{}}'", "'{}'"), parameters={"id": lost["event_id"]})
+    assert_named_and_repaired(sealed, store="ClickHouse", place=place, kind=kind, **lost)
+
+
+def test_in_clickhouse_a_refused_row_that_is_deleted(sealed: Settings, client: Client) -> None:
+    client.command(f"ALTER TABLE live_rejects DELETE WHERE verdict = 'quarantined' {SYNC}")
+    assert_named_and_repaired(sealed, store="ClickHouse", place="live_rejects", kind="missing")
+
+
+def test_one_deleted_and_one_doubled_do_not_cancel_out(sealed: Settings, client: Client) -> None:
+    ids = [row[0] for row in client.query("SELECT toString(event_id) FROM events ORDER BY 1 DESC LIMIT 2").result_rows]
+    client.command(f"ALTER TABLE events DELETE WHERE event_id = '{ids[0]}' {SYNC}")
+    client.command(f"INSERT INTO events SELECT * FROM events WHERE event_id = '{ids[1]}'")
+    kinds = {(row["kind"], row["event_id"]) for row in tally("audit", code=1)["findings"] if row["place"] == "events"}
+    assert kinds == {("missing", ids[0]), ("doubled", ids[1])}
+    assert_named_and_repaired(sealed, store="ClickHouse", kind="doubled", event_id=ids[1])
+
+
+ROLLUPS = {
+    "live_engagement_minute": ("live rollups", "live_engagement_minute"),
+    "live_engagement_hour": ("live rollups", "live_engagement_hour"),
+    "engagement_hourly_builds": ("sealed rollups", "engagement_hourly"),
+}
+
+
+@pytest.mark.parametrize("table", ROLLUPS)
+@pytest.mark.parametrize("what", ["lost", "doubled", "other actors"])
+def test_in_a_rollup(sealed: Settings, client: Client, table: str, what: str) -> None:
+    store, place = ROLLUPS[table]
+    row = "dimension = 'topic' AND bucket IN (SELECT min(bucket) FROM {0})".format(table)
+    if what == "doubled":
+        client.command(f"INSERT INTO {table} SELECT * FROM {table} WHERE {row}", settings={"insert_deduplicate": 0})
+    if what == "other actors":
+        columns = [name for name, *_ in client.query(f"DESCRIBE {table}").result_rows]
+        others = ", ".join("arrayReduce('uniqExactState', ['x'])" if name == "actors" else name for name in columns)
+        client.command(f"CREATE TABLE held ENGINE = Memory AS SELECT {others} FROM {table} WHERE {row}")
+    if what != "doubled":
+        client.command(f"ALTER TABLE {table} DELETE WHERE {row} {SYNC}")
+    if what == "other actors":
+        client.command(f"INSERT INTO {table} ({', '.join(columns)}) SELECT * FROM held")
+    kind = "missing" if what == "lost" else "changed"
+    assert_named_and_repaired(sealed, store=store, place=place, kind=kind)
+
+
+SLICE_PLANTS = {
+    "deleted": (f"ALTER TABLE connector_slices_builds DELETE WHERE event_id = {{id:UUID}} {SYNC}", "missing"),
+    "doubled": (
+        "INSERT INTO connector_slices_builds SELECT * FROM connector_slices_builds WHERE event_id = {id:UUID}",
+        "doubled",
+    ),
+    "changed": (
+        f"ALTER TABLE connector_slices_builds UPDATE properties = 'x' WHERE event_id = {{id:UUID}} {SYNC}",
+        "changed",
+    ),
+}
+
+
+@pytest.mark.parametrize("plant", SLICE_PLANTS)
+def test_in_a_slice(sealed: Settings, client: Client, plant: str) -> None:
+    statement, kind = SLICE_PLANTS[plant]
+    lost = victim(client)
+    client.command(statement, parameters={"id": lost["event_id"]})
+    assert_named_and_repaired(sealed, store="slices", kind=kind, **lost)
+
+
+@pytest.mark.parametrize("plant", ["object gone", "object cut", "row changed", "manifest gone", "manifest cut"])
+def test_in_the_archive(sealed: Settings, client: Client, plant: str) -> None:
+    (part,) = open_archive(sealed.archive_url).parts()
+    objects = sealed.home / "archive"
+    (manifest,) = objects.rglob("*.json")
+    damage: dict[str, Callable[[], object]] = {
+        "object gone": (objects / part.path).unlink,
+        "object cut": lambda: (objects / part.path).write_bytes((objects / part.path).read_bytes()[:1000]),
+        "row changed": lambda: (
+            pl.read_parquet(objects / part.path)
+            .with_columns(actor=pl.when(pl.col("log_offset") == 0).then(pl.lit("mallory")).otherwise("actor"))
+            .write_parquet(objects / part.path)
+        ),
+        "manifest gone": manifest.unlink,
+        "manifest cut": lambda: manifest.write_bytes(manifest.read_bytes()[:100]),
+    }
+    damage[plant]()
+    place = str(manifest.relative_to(objects)) if plant == "manifest cut" else part.path
+    kind = "missing" if plant == "manifest gone" else "damaged"
+    assert_named_and_repaired(sealed, store="archive", kind=kind, place=place)
+
+
+def test_late_events_and_a_running_backlog_are_no_findings(sealed: Settings, workers: Any, tmp_path: Path) -> None:
+    late = {
+        "event_id": "01890000-0000-7000-8000-0000000f0000",
+        "type": "post.created",
+        "network": "app",
+        "actor": "late",
+        "occurred_at": "2026-01-05T01:30:00Z",
+    }
+    path = tmp_path / "late.ndjson"
+    path.write_text(json.dumps(late))
+    tally("ingest", str(path), "--network", "tally", "--no-wait")
+    assert tally("audit")["clean"] is True  # whether the workers have taken it or not
+    workers()
+    assert tally("audit")["clean"] is True
+    tally("seal", "--from", "2026-01-01")
+    assert tally("audit")["clean"] is True
+
+
+def test_the_ledger_fails_with_the_audit_and_names_what_is_wrong(sealed: Settings, client: Client) -> None:
+    lost = victim(client)
+    raw(sealed, "UPDATE events SET actor = 'mallory' WHERE event_id = ?", lost["event_id"])
+    answer = tally("ledger", code=1)
+    assert answer["balanced"] is True
+    assert answer["audit"]["clean"] is False
+    told = runner.invoke(app, ["ledger"]).stdout
+    assert f"{lost['log_topic']}/{lost['log_partition']}@{lost['log_offset']}" in told
+    assert "mallory" in told
+    assert "tally repair" in told
+    assert tally("ledger", "--no-audit")["balanced"] is True
+
+
+def test_a_store_that_cannot_be_audited_is_named(sealed: Settings) -> None:
+    assert "'mongo'" in tally("audit", "--store", "mongo", code=2)["error"]["message"]
