@@ -46,7 +46,8 @@ QUESTIONS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "events by type per day": (
         {"metric": "events", "grain": "day", "by": ["type"]},
-        f"SELECT date_trunc('day', event_time) AS bucket, type, count(*) FROM events WHERE {_MINE} GROUP BY bucket, type",
+        f"""SELECT date_trunc('day', event_time) AS bucket, type, count(*) FROM events WHERE {_MINE}
+            GROUP BY bucket, type""",
     ),
     "active actors per day": (
         {"metric": "active_actors", "grain": "day"},
