@@ -32,6 +32,7 @@ def register(app: typer.Typer) -> None:
     app.command(rich_help_panel="Stack")(dagster)
     process_app.command()(collector)
     process_app.command()(worker)
+    process_app.command()(auditor)
     app.add_typer(process_app, name="process", hidden=True)
 
 
@@ -44,7 +45,9 @@ def up(
 ) -> None:
     """Start the local stack: ClickHouse, Redis, collector, workers, Dagster. Harmless when it already runs.
 
-    Examples: [bold]tally up[/], [bold]TALLY_HOME=data/servers tally up --engines servers[/]
+    Example: [bold]tally up[/]
+
+    Example: [bold]TALLY_HOME=data/servers tally up --engines servers[/]
     """
     from orchestration.stack.lifecycle import up as start
     from orchestration.stack.servers import choose_engines
@@ -135,12 +138,22 @@ def show_status(report: StackStatus) -> None:
     console.print(
         f"Newest event {iso(report.live_until)} ({ago(report.live_until)}), watermark {iso(report.watermark)}"
     )
+    console.print(_audit_line(report))
     if report.quarantine_open:
         console.print(warn(f"Quarantine: {number(report.quarantine_open)} rows open; `tally quarantine list`"))
     elif report.quarantine_open == 0:
         console.print("Quarantine: empty")
     for problem in report.problems:
         console.print(bad(f"! {problem}"))
+
+
+def _audit_line(report: StackStatus) -> str:
+    audit = report.audit
+    if audit is None:
+        return "Audit: has not begun"
+    whole = f"whole history audited every {duration(audit.round_seconds)}" if audit.round_seconds else "first round"
+    share = f"{audit.covered / audit.positions:.0%}" if audit.positions else "nothing"
+    return f"Audit: {whole}, {share} of {number(audit.positions)} positions in this round, seen {ago(audit.at)}"
 
 
 def _process_row(process: ProcessReport) -> tuple[object, ...]:
@@ -205,6 +218,13 @@ def worker(group: Annotated[str, typer.Option(help="Consumer group: raw or live.
 
     name: Literal["raw", "live"] = "raw" if group == "raw" else "live"
     run_worker_process(load_settings(), name)
+
+
+def auditor() -> None:
+    """Compare all stores for ever, at low priority."""
+    from orchestration.auditor import run_auditor_process
+
+    run_auditor_process(load_settings())
 
 
 def urls(settings: Settings) -> dict[str, str]:

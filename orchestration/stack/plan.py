@@ -57,7 +57,7 @@ class ProcessSpec:
 
 def plan(settings: Settings) -> list[ProcessSpec]:
     """Return the processes of a stack with these settings. Stores elsewhere (another URL) are not started here."""
-    return [*_engines(settings), *_streaming(settings), *_dagster(settings)]
+    return [*_engines(settings), *_streaming(settings), *_dagster(settings), _auditor()]
 
 
 def _engines(settings: Settings) -> list[ProcessSpec]:
@@ -111,6 +111,24 @@ def _streaming(settings: Settings) -> list[ProcessSpec]:
         for group in ("raw", "live")
     ]
     return [collector, *workers]
+
+
+@dataclass(frozen=True, slots=True)
+class _Optional:
+    """Nobody waits for this process: the platform is ready without it."""
+
+    def problem(self) -> str | None:
+        return None
+
+
+def _auditor() -> ProcessSpec:
+    return ProcessSpec(
+        name="auditor",
+        phase=Phase.DAGSTER,
+        command=(sys.executable, "-m", "orchestration.cli", "process", "auditor"),
+        ready=_Optional(),
+        environment={**MEMORY_ENVIRONMENT, "POLARS_MAX_THREADS": "1"},
+    )
 
 
 def _dagster(settings: Settings) -> list[ProcessSpec]:

@@ -11,12 +11,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestration.settings import Settings
 from orchestration.stack.memory import Usage, usage
 from orchestration.stack.paths import StackPaths
 from orchestration.stack.stores import event_log, raw_store
 from orchestration.stack.supervisord import ProcessState, Supervisor, running_pid
+
+if TYPE_CHECKING:
+    from serving.audit.record import AuditProgress
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,7 @@ class StackStatus:
     live_until: datetime | None = None
     watermark: datetime | None = None
     quarantine_open: int | None = None
+    audit: AuditProgress | None = None
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -82,6 +87,7 @@ def gather(settings: Settings) -> StackStatus:
     _ask(status, "event log", lambda: _lag(status, settings))
     _ask(status, "raw store", lambda: _quarantine(status, settings))
     _ask(status, "ClickHouse", lambda: _clickhouse(status, settings))
+    _ask(status, "audit", lambda: _audit(status, settings))
     return status
 
 
@@ -150,6 +156,15 @@ def _quarantine(status: StackStatus, settings: Settings) -> None:
     with raw_store(settings) as store:
         counts = store.quarantine_counts()
     status.quarantine_open = int(counts.filter(counts["status"] == "open")["rows"].sum())
+
+
+def _audit(status: StackStatus, settings: Settings) -> None:
+    from resources.clickhouse import open_clickhouse
+    from serving.audit.record import read_progress
+
+    status.audit = read_progress(open_clickhouse(settings.clickhouse_url))
+    if status.audit and status.audit.findings:
+        status.problems.append(f"audit: {status.audit.findings:,} findings; `tally audit` names, `tally repair` mends")
 
 
 def _clickhouse(status: StackStatus, settings: Settings) -> None:

@@ -240,3 +240,39 @@ CREATE TABLE IF NOT EXISTS build_scopes
 )
 ENGINE = {{ merge_tree('MergeTree') }}
 ORDER BY (build_id, network, bucket);
+
+-- What the audit has found, one row per finding after merging; `open` = 0 when it was looked for again and was gone.
+CREATE TABLE IF NOT EXISTS audit_findings
+(
+    store LowCardinality(String),
+    kind LowCardinality(String),
+    place String,
+    log_topic LowCardinality(String),
+    log_partition Int32,
+    log_offset Int64,
+    workspace String,
+    event_id String,
+    bucket DateTime64(3, 'UTC'),
+    network LowCardinality(String),
+    columns String,
+    expected String,
+    found String,
+    open UInt8,
+    seen_at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC')
+)
+ENGINE = {{ merge_tree('ReplacingMergeTree', 'seen_at') }}
+ORDER BY (store, place, kind, log_topic, log_partition, log_offset, bucket, network, workspace, event_id, columns);
+
+-- The auditor's heartbeat: one row after merging.
+CREATE TABLE IF NOT EXISTS audit_progress
+(
+    auditor UInt8 DEFAULT 1,
+    at DateTime64(3, 'UTC'),
+    round_began_at DateTime64(3, 'UTC'),
+    round_seconds Float64,
+    positions UInt64,
+    covered UInt64,
+    findings UInt64
+)
+ENGINE = {{ merge_tree('ReplacingMergeTree', 'at') }}
+ORDER BY auditor;

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from clickhouse_connect.driver.client import Client
 from typer.testing import CliRunner
 
 from orchestration.cli.app import app
 from orchestration.settings import Settings
+from resources.archive import open_archive
 from resources.clickhouse import open_clickhouse
 
 runner = CliRunner()
@@ -88,7 +91,7 @@ def assert_named_and_repaired(settings: Settings, **expected: object) -> dict[st
 RAW_PLANTS = {
     "a row is deleted": ("DELETE FROM events WHERE event_id = ?", "missing", ""),
     "an actor is changed": ("UPDATE events SET actor = 'mallory' WHERE event_id = ?", "changed", "actor"),
-    "properties are changed": ("UPDATE events SET properties = '{\"a\":1}' WHERE event_id = ?", "changed", "properties"),
+    "properties are changed": ("UPDATE events SET properties = '[]' WHERE event_id = ?", "changed", "properties"),
     "the row as it came is changed": ("UPDATE events SET raw = 'x' WHERE event_id = ?", "changed", "raw"),
     "a time is moved": ("UPDATE events SET event_time = event_time + 1 WHERE event_id = ?", "changed", "event_time"),
     "an id is changed": (
@@ -181,7 +184,7 @@ ROLLUPS = {
 @pytest.mark.parametrize("what", ["lost", "doubled", "other actors"])
 def test_in_a_rollup(sealed: Settings, client: Client, table: str, what: str) -> None:
     store, place = ROLLUPS[table]
-    row = "dimension = 'topic' AND bucket IN (SELECT min(bucket) FROM {0})".format(table)
+    row = f"dimension = 'topic' AND bucket IN (SELECT min(bucket) FROM {table})"
     if what == "doubled":
         client.command(f"INSERT INTO {table} SELECT * FROM {table} WHERE {row}", settings={"insert_deduplicate": 0})
     if what == "other actors":

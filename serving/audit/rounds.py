@@ -1,0 +1,137 @@
+"""Auditing for ever: what is new soon, everything in turn, and what was found again until it is gone.
+
+Belongs here: the order of the work and its rest. Does not belong here: comparing (`engine`), the process around it
+(`orchestration.auditor`).
+
+A round goes over all log positions, newest first, then over all hours. After each piece it rests three times as long as
+the piece took, so that it uses a quarter of one core beside the traffic.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+
+from resources.archive.ranges import size
+from resources.raw_store.base import PositionRange
+from serving.audit.engine import BY_POSITION, AuditScope, audit
+from serving.audit.findings import IDENTITY, STORES, none
+from serving.audit.record import AuditProgress, open_findings, record, write_progress
+from serving.audit.rollups import spans
+from serving.audit.stores import AuditStores, groups, read_reach
+
+REST = 3.0
+"""Seconds of rest for each second of work."""
+EVERY = 10.0
+"""Seconds between two looks at the newest rows and at what is open."""
+RECENT = 2_000
+"""Offsets per partition that are new."""
+BY_TIME = tuple(store for store in STORES if store not in BY_POSITION)
+
+
+class Auditor:
+    """Audits until told to stop. Every finding is written down when it is first seen, and again when it is gone.
+
+    A restart begins a new round: nothing is remembered but the findings, and they are looked for again first.
+    """
+
+    def __init__(self, stores: AuditStores, stop: threading.Event, say: Callable[[str], None]) -> None:
+        self._stores, self._stop, self._say = stores, stop, say
+        self._open = open_findings(stores.clickhouse)
+        self._looked = 0.0
+        self._round_seconds = 0.0
+        self._began = datetime.now(UTC)
+
+    def run(self) -> None:
+        """Round after round. Raises what a store raises that does not answer."""
+        while not self._stop.is_set():
+            self.round()
+
+    def round(self) -> None:
+        """Audit everything once."""
+        self._began = datetime.now(UTC)
+        seen = [none()]
+        positions = read_reach(self._stores.log).everything()
+        covered = 0
+        for scope in self._scopes(positions):
+            if self._stop.is_set():
+                return
+            self._now_and_then(size(positions), covered)
+            seen.append(self._look(scope))
+            covered += size(scope.ranges or ())
+            self._progress(size(positions), covered)
+        self._clear(self._open.join(pl.concat(seen), on=IDENTITY, how="anti", nulls_equal=True))
+        self._round_seconds = (datetime.now(UTC) - self._began).total_seconds()
+        self._progress(size(positions), covered)
+        self._stop.wait(max(0.0, EVERY - self._round_seconds))
+
+    def _scopes(self, positions: tuple[PositionRange, ...]) -> Iterator[AuditScope]:
+        yield from (AuditScope(BY_POSITION, group) for group in reversed(list(groups(positions))))
+        everything = AuditScope()
+        hours = spans(self._stores.clickhouse, everything.start, everything.end)
+        yield from (AuditScope(BY_TIME, (), span.start, span.end) for span in reversed(hours))
+
+    def _now_and_then(self, positions: int, covered: int) -> None:
+        """Look at the newest rows, and at what is open: a repair shows within seconds."""
+        if time.monotonic() - self._looked < EVERY:
+            return
+        self._looked = time.monotonic()
+        if not self._open.is_empty():
+            known = self._open
+            self._clear(known.join(self._look(_around(known)), on=IDENTITY, how="anti", nulls_equal=True))
+        newest = [
+            where._replace(start=max(where.start, where.end - RECENT))
+            for where in read_reach(self._stores.log).everything()
+        ]
+        self._look(AuditScope(BY_POSITION, newest))
+        self._progress(positions, covered)
+
+    def _look(self, scope: AuditScope) -> pl.DataFrame:
+        began = time.monotonic()
+        found = audit(self._stores, scope).findings
+        new = found.join(self._open, on=IDENTITY, how="anti", nulls_equal=True)
+        if not new.is_empty():
+            record(self._stores.clickhouse, new, still_there=True)
+            self._open = pl.concat([self._open, new])
+            self._say(f"{new.height} new findings, {self._open.height} open")
+        self._stop.wait(REST * (time.monotonic() - began))
+        return found
+
+    def _clear(self, gone: pl.DataFrame) -> None:
+        if gone.is_empty():
+            return
+        record(self._stores.clickhouse, gone, still_there=False)
+        self._open = self._open.join(gone, on=IDENTITY, how="anti", nulls_equal=True)
+        self._say(f"{gone.height} findings are gone, {self._open.height} open")
+
+    def _progress(self, positions: int, covered: int) -> None:
+        write_progress(
+            self._stores.clickhouse,
+            AuditProgress(
+                at=datetime.now(UTC),
+                round_began_at=self._began,
+                round_seconds=self._round_seconds,
+                positions=positions,
+                covered=min(covered, positions),
+                findings=self._open.height,
+            ),
+        )
+
+
+def _around(findings: pl.DataFrame) -> AuditScope:
+    """A scope in which each of the findings would be found again."""
+    chosen = [store for store in STORES if store in set(findings["store"])]
+    placed = findings.filter(pl.col("log_topic") != "", pl.col("log_offset").is_not_null())
+    spots = placed.select("log_topic", "log_partition", "log_offset").unique().iter_rows()
+    by_place = placed.height == findings.filter(pl.col("store").is_in(BY_POSITION)).height
+    ranges = [PositionRange(topic, partition, offset, offset + 1) for topic, partition, offset in spots]
+    start, end = findings["bucket"].min(), findings["bucket"].max()
+    scope = AuditScope(chosen, ranges if by_place else None)
+    if isinstance(start, datetime) and isinstance(end, datetime):
+        scope = replace(scope, start=start.replace(minute=0), end=end + timedelta(hours=1))
+    return scope
