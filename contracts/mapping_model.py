@@ -7,12 +7,15 @@ Belongs here: the file's shape and errors that name file and key. Does not belon
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from contracts.event_types import EVENT_TYPES
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 NETWORKS_DIR = Path(__file__).parent / "networks"
 FILE_PART, ROW_PART = "$file", "$row"
@@ -176,13 +179,21 @@ class MappingSpec(_Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> MappingSpec:
-        names = [event.name for event in self.events]
-        if len(set(names)) != len(names):
-            raise ValueError(f"events need different names, got {names}")
+        first: dict[str, int] = {}
+        for number, event in enumerate(self.events):
+            if (same := first.setdefault(event.name, number)) != number:
+                raise ValueError(
+                    f"events.{number}.name: {event.name!r} is the name of events.{same} too"
+                    + ("" if {"name"} & event.model_fields_set else " (the one of an event without `name`)")
+                    + "; where a row can give several events, each needs a name of its own"
+                )
         if (self.format == "text") != bool(self.columns):
-            raise ValueError("columns are given for format text, which has no header, and for no other")
-        if self.format != "ndjson" and (self.properties.object or (self.topics and self.topics.list)):
-            raise ValueError("properties.object and topics.list need format ndjson")
+            raise ValueError("columns: names those of format text, which has no header, and of no other")
+        if self.format != "ndjson":
+            if self.properties.object:
+                raise ValueError(f"properties.object: needs format ndjson, not {self.format}")
+            if self.topics and self.topics.list:
+                raise ValueError(f"topics.list: needs format ndjson, not {self.format}; hashtags_in reads text")
         return self
 
     def times(self) -> tuple[Time, ...]:
@@ -217,5 +228,14 @@ def read_spec(path: Path) -> MappingSpec:
     try:
         return MappingSpec.model_validate(content)
     except ValidationError as error:
-        problems = [f"{'.'.join(map(str, entry['loc'])) or '(file)'}: {entry['msg']}" for entry in error.errors()]
+        problems = [": ".join(filter(None, (_key(entry["loc"]), _message(entry)))) for entry in error.errors()]
         raise MappingError(f"{path}: " + "; ".join(problems)) from error
+
+
+def _key(loc: tuple[int | str, ...]) -> str:
+    return ".".join(map(str, loc))
+
+
+def _message(entry: ErrorDetails) -> str:
+    """Pydantic's sentence, without what it puts before one of ours, which names its key itself where it has to."""
+    return entry["msg"].removeprefix("Value error, ")

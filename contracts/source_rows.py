@@ -18,6 +18,7 @@ import polars as pl
 
 from contracts.json_rows import BadRow, parse_json_rows
 from contracts.mapping_model import MappingError
+from contracts.rejects import shorten
 from contracts.upgrade import V1_COLUMNS
 
 Kind = Literal["text", "int", "float", "bool", "list", "number_or_text"]
@@ -99,7 +100,8 @@ def read_table(frame: pl.DataFrame, expected: Expectation, origin: str) -> Sourc
     """
     missing = [name for name in expected.kinds if name not in frame.columns]
     if missing:
-        raise MappingError(f"{origin}: no column {', '.join(missing)}; the data has {', '.join(frame.columns)}")
+        given = shorten(", ".join(frame.columns), 300)
+        raise MappingError(f"{origin}: no column {', '.join(missing)}; the data has {given}")
     cells = frame.select(pl.all().cast(pl.String).fill_null(""))
     rows = SourceRows(
         text=cells.select(list(expected.kinds)),

@@ -176,6 +176,10 @@ def make_plan(query: MetricQuery, bounds: tuple[datetime, datetime]) -> Plan:
     end = to_utc(query.end, tz) if query.end is not None else bounds[1]
     if query.start is None or query.end is None:
         end = max(start, end)
+        if start < end:  # what the question leaves open reaches to the edge of a bucket, which nothing then cuts
+            edges = bucket_edges(query.grain, tz, start, end)
+            start = start if query.start is not None else datetime.fromtimestamp(edges[0], UTC)
+            end = end if query.end is not None else datetime.fromtimestamp(edges[-1], UTC)
     if not _EPOCH <= start <= end <= _LAST or (start == end and query.start is not None and query.end is not None):
         raise QueryError(f"range: start {start.isoformat()} must be before end {end.isoformat()}, within 1970 to 2106")
     buckets = most_buckets(query.grain, start, end)

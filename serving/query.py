@@ -34,7 +34,7 @@ class MetricAnswer:
     `networks` and `mean_of_networks` (the mean of each network's own ratio, where it has one); `complete` is false for
     a bucket that can still grow or that the range cuts. Without groups every bucket of the range has a row.
     `as_of`: the newest change the answer rests on. Asking again with it gives the same values.
-    `complete_through`: end of the last complete bucket; None if there is none.
+    `complete_through`: end of the last complete bucket, or the instant up to which a total is complete; None if none.
     `data_version`: changes whenever the stored rows or the seals do.
     """
 
@@ -119,12 +119,16 @@ def _mark(
     settled = progress.complete_until.timestamp() if progress.complete_until else float("-inf")
     start, end = plan.start.timestamp(), plan.end.timestamp()
     closed = pl.col("bucket_stop") <= settled
-    grid = grid.with_columns(complete=closed & (pl.col("bucket_start") >= start) & (pl.col("bucket_stop") <= end))
+    whole = (pl.col("bucket_start") >= start) & (pl.col("bucket_stop") <= end)
+    # The range cuts no total: it is the total.
+    grid = grid.with_columns(complete=closed if plan.grain == "total" else closed & whole)
     if plan.by:
         frame = values.join(grid, on="bucket_start", how="left", maintain_order="left")
     else:
         frame = grid.join(values, on="bucket_start", how="left", maintain_order="left")
     through = grid.filter(closed).get_column("bucket_stop").max()
+    if plan.grain == "total" and progress.complete_until and not grid.is_empty():
+        return frame, min(progress.complete_until, plan.end) if progress.complete_until > plan.start else None
     return frame, datetime.fromtimestamp(through, UTC) if isinstance(through, int) else None
 
 

@@ -52,7 +52,7 @@ _STORE_NAMES = frozenset(
     }
 )
 _USAGE_NAMES = frozenset({"MappingError", "SourceError", "QueryError", "CatalogueError"})
-_START_HINT = "is the stack running? `tally status` shows it, `tally up` starts it"
+_START_HINT = "`tally status` shows what runs, `tally up` starts it"
 
 
 def explain(error: BaseException) -> Failure:
@@ -72,7 +72,7 @@ def explain(error: BaseException) -> Failure:
     elif "Failure" in names and hasattr(error, "allow_retries"):  # dagster.Failure: a run said why it failed
         failure = Failure(message, "`tally dagster` shows the run", ExitCode.PROBLEM)
     elif names & _STORE_NAMES:
-        failure = Failure(message, _START_HINT, _DOWN)
+        failure = Failure(_one_line(error, names, message), _START_HINT, _DOWN)
     elif isinstance(error, OSError) and error.strerror:
         place = f"{error.filename}: " if error.filename else ""
         about_file = isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError | PermissionError)
@@ -81,6 +81,15 @@ def explain(error: BaseException) -> Failure:
         text = f"unexpected {type(error).__name__}: {message}"
         failure = Failure(text, "TALLY_DEBUG=1 shows the traceback", ExitCode.INTERNAL)
     return failure
+
+
+def _one_line(error: BaseException, names: set[str], message: str) -> str:
+    """Say what a driver tells on many lines, with addresses of its own objects, in one; a store's own words stay."""
+    if "ClickHouseError" not in names or "Code: " in message:
+        return message
+    from resources.clickhouse.client import reason_of
+
+    return f"ClickHouse does not answer: {reason_of(error)}"
 
 
 def _with_log(error: BaseException) -> str:

@@ -75,8 +75,8 @@ def ingest(
 ) -> None:
     """Load files and account for every row: read, accepted, stored, duplicate, quarantined by reason.
 
-    Loading a file twice changes nothing but `duplicate`. Exit code 1 when the account does not balance, or the load
-    ended early; what was read before is in the account.
+    Loading a file twice changes nothing but `duplicate`. Exit code 1 when not one row was accepted, the account does
+    not balance, or the load ended early; what was read before is in the account.
 
     Example: [bold]tally ingest edits.json.gz --network wikipedia[/]
 
@@ -100,10 +100,11 @@ def ingest(
         print_json({**_fields(report), "balanced": report.balanced})
     else:
         show_report(report)
+    warn_of_refused(report)
     if report.fault:
         err().print(f"error: {report.fault}", markup=False, style="bold red")
-    if report.fault or not report.balanced:
-        raise typer.Exit(ExitCode.PROBLEM if report.read or not report.fault else ExitCode.USAGE)
+    if report.fault or not report.balanced or not report.accepted:
+        raise typer.Exit(ExitCode.PROBLEM)
 
 
 def default_workspace(settings: Settings) -> str:
@@ -113,7 +114,10 @@ def default_workspace(settings: Settings) -> str:
 def load_files(
     settings: Settings, files: Sequence[Path], mapping: NetworkMapping, workspace: str, *, wait: bool = True
 ) -> LoadReport:
-    """Append the files to the log, wait for both groups, and ask the raw store for the receipt's account."""
+    """Append the files to the log, wait for both groups, and ask the raw store for the receipt's account.
+
+    Raises what ended the load when nothing had been read by then.
+    """
     from orchestration.stack.stores import event_log, raw_store
     from streaming.sources.files import IngestError, LoadProgress, ingest_files
     from streaming.topics import create_topics
@@ -132,6 +136,8 @@ def load_files(
             try:
                 account = ingest_files(files, mapping, log, workspace, on_progress)
             except IngestError as error:
+                if not error.account.read:
+                    raise error.__cause__ or error from None
                 account = error.account
         report = _report(account, time.monotonic() - begun)
         if wait and account.ranges:
@@ -179,6 +185,22 @@ def _fields(report: LoadReport) -> dict[str, object]:
     import dataclasses
 
     return dataclasses.asdict(report)
+
+
+def warn_of_refused(report: LoadReport) -> None:
+    """Say on stderr that a load came to nothing, or to little, and how to see why."""
+    if not report.read:
+        if not report.fault:
+            err().print("error: the files hold no rows", style="bold red")
+    elif report.quarantined > report.accepted:
+        most = max(report.reasons, key=lambda reason: report.reasons[reason])
+        share = "NOT ONE ROW WAS ACCEPTED" if not report.accepted else "most rows were refused"
+        err().print(
+            f"{share}: {number(report.quarantined)} of {number(report.read)} are in quarantine. Is it the right"
+            f" mapping? `tally quarantine show --reason {most}` shows rows and why",
+            markup=False,
+            style="bold red",
+        )
 
 
 def show_report(report: LoadReport, title: str = "Account of this load") -> None:

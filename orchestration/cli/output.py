@@ -76,6 +76,31 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], 
     return built
 
 
+def fitting(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[str] = ()) -> object:
+    """Build a table, or where it would be wider than the console a record per row: a line per column."""
+    from rich.cells import cell_len
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    texts = [[str(cell) for cell in row] for row in rows]
+    widths = [
+        max(cell_len(line) for text in (name, *column) for line in text.split("\n"))
+        for name, column in zip(columns, zip(*texts, strict=True), strict=True)
+    ] if texts else [0]  # fmt: skip
+    if sum(widths) + 3 * len(widths) <= out().width:
+        return table(title, columns, rows, right)
+    records: list[object] = [Text(title, style="bold")] if title else []
+    for number, row in enumerate(texts, start=1):
+        record = Table.grid(padding=(0, 2))
+        record.add_column(no_wrap=True)
+        record.add_column(overflow="fold")
+        for name, text in zip(columns, row, strict=True):
+            record.add_row(Text(name, style="cyan"), Text(text))
+        records += [Text(f"── row {number:,} ──", style="dim"), record]
+    return Group(*records)  # type: ignore[arg-type]  # Text, Table and Group are all renderable
+
+
 def good(text: str) -> object:
     return _styled(text, "green")
 

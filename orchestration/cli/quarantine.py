@@ -171,12 +171,16 @@ def discard(
 
 
 def _filter(conditions: Mapping[str, Any], status: str = "open") -> QuarantineFilter:
-    """Build the filter from a command's own arguments. Raises CliError naming a wrong status or time."""
+    """Build the filter from a command's own arguments. Raises CliError naming a wrong reason, status or time."""
     from datetime import UTC, datetime
     from typing import get_args
 
+    from contracts.rejects import REASONS
     from resources.raw_store.base import QuarantineFilter, QuarantineStatus
 
+    reason = conditions["reason"]
+    if reason is not None and reason not in REASONS:
+        raise CliError(f"--reason {reason!r} is unknown", hint=f"reasons: {', '.join(sorted(REASONS))}")
     known = get_args(QuarantineStatus)
     if status != "all" and status not in known:
         raise CliError(f"--status {status!r} is none of {', '.join(known)}, all")

@@ -5,6 +5,7 @@ Belongs here: arguments and tables. Does not belong here: SQL of a metric (`cont
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,16 +14,20 @@ import typer
 
 from orchestration.cli.context import load_settings
 from orchestration.cli.errors import CliError
-from orchestration.cli.output import JsonFlag, out, print_json, table, warn
+from orchestration.cli.output import JsonFlag, fitting, out, print_json, table, warn
 from orchestration.cli.times import iso, number, parse_time, parse_zone
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import polars as pl
 
     from orchestration.settings import Settings
-    from serving.query import MetricAnswer
+    from serving.query import MetricAnswer, MetricQuery
 
 SHOWN_ROWS = 1000
+MOST_EMPTY = 3
+"""More empty buckets in a row than these are one line of a table."""
 
 
 class Engine(StrEnum):
@@ -103,21 +108,40 @@ def show_answer(given: MetricAnswer) -> None:
     if total:
         columns.remove("bucket")
     numeric = [name for name in columns if frame.schema[name].is_numeric()]
-    rows = []
-    for row in frame.head(SHOWN_ROWS).iter_rows(named=True):
-        cells = [_cell(row[name], question.grain) for name in columns]
-        rows.append([*cells, "" if row["complete"] else warn("partial")])
     unit = _unit(question.metric)
     title = question.metric + (f" ({unit})" if unit != question.metric else "")
     title += f" by {', '.join((*question.by, question.grain))}"
+    told = _collapsed(frame, question)
+    rows = [_cells(row, columns, question.grain) for row in told.head(SHOWN_ROWS).iter_rows(named=True)]
     console.print(table(title, (*columns, ""), rows, right=numeric))
-    if frame.height > SHOWN_ROWS:
-        console.print(warn(f"{frame.height - SHOWN_ROWS:,} more rows; --json has all of them, --limit fewer"))
+    if left := int(told["alike"][SHOWN_ROWS:].sum()):
+        console.print(warn(f"{left:,} more rows; --json has all of them, --limit fewer"))
     if frame.is_empty():
         console.print("No events in this range.")
     console.print(f"Range [{iso(given.start)}, {iso(given.end)}), buckets in {question.tz}.", markup=False)
     as_of = f"{given.as_of:%Y-%m-%dT%H:%M:%S.%fZ}"  # to the microsecond: asking --as-of it gives the same answer
     console.print(f"Complete through {iso(given.complete_through)}; as of {as_of}.", markup=False)
+
+
+def _collapsed(frame: pl.DataFrame, question: MetricQuery) -> pl.DataFrame:
+    """Keep one row of many empty buckets in a row; `alike` says how many buckets a row stands for."""
+    import polars
+
+    if question.by or question.grain == "total":
+        return frame.with_columns(alike=polars.lit(1))
+    counts = [name for name in ("numerator", "denominator") if name in frame.columns] or ["value"]
+    empty = polars.all_horizontal(polars.col(counts) == 0)
+    told = frame.with_columns(run=polars.struct(empty.alias("empty"), "complete").rle_id())
+    length = polars.len().over("run")
+    told = told.with_columns(alike=polars.when(empty & (length > MOST_EMPTY)).then(length).otherwise(1))
+    return told.filter((polars.col("alike") == 1) | polars.col("run").is_first_distinct())
+
+
+def _cells(row: dict[str, Any], columns: Sequence[str], grain: str) -> list[object]:
+    mark = "" if row["complete"] else warn("partial")
+    if row["alike"] > 1:
+        return [f"… {row['alike']:,} empty {grain}s …", *(_cell(row[name], grain) for name in columns[1:]), mark]
+    return [*(_cell(row[name], grain) for name in columns), mark]
 
 
 def _cell(value: object, grain: str) -> str:
@@ -173,6 +197,8 @@ def sql(
 ) -> None:
     """Run SQL against ClickHouse, or with DuckDB against the archive's Parquet files. Both are read-only here.
 
+    Neither reads other files or addresses. Rows that are too wide for a table are shown one below the other.
+
     Example: [bold]tally sql "SELECT network, count() FROM events GROUP BY network"[/]
 
     Example: [bold]tally sql --engine duckdb "SELECT network, count(*) FROM raw GROUP BY ALL"[/]
@@ -185,7 +211,7 @@ def sql(
     rows = [[number(cell) for cell in row] for row in frame.head(SHOWN_ROWS).iter_rows()]
     numeric = [name for name, kind in frame.schema.items() if kind.is_numeric()]
     console = out()
-    console.print(table("", frame.columns, rows, right=numeric))
+    console.print(fitting("", frame.columns, rows, right=numeric))
     console.print(f"{frame.height:,} rows" + (f", {SHOWN_ROWS:,} shown" if frame.height > SHOWN_ROWS else ""))
 
 
@@ -197,9 +223,10 @@ def _clickhouse_sql(settings: Settings, statement: str) -> pl.DataFrame:
 
     client = open_clickhouse(settings.clickhouse_url)
     try:
-        answer = client.query(statement, settings={"readonly": 2})
+        answer = client.query(statement, settings={"readonly": 1})
     except DatabaseError as error:
-        raise CliError(f"ClickHouse refused the statement: {error}") from error
+        told = re.search(r"DB::Exception: (.*?)(?: \(version |$)", str(error), re.DOTALL)
+        raise CliError(f"ClickHouse refused the statement: {told[1] if told else error}") from error
     return polars.DataFrame(
         [list(column) for column in answer.result_columns], schema=list(answer.column_names), strict=False
     )

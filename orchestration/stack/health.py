@@ -11,11 +11,13 @@ import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import psutil
 
 _PROBE_SECONDS = 2.0
+_NO_ANSWER = (OSError, http.client.HTTPException, ValueError, KeyError, TypeError)
+"""What asking a process that has not started yet, or not fully, can raise."""
 
 
 class HealthCheck(Protocol):
@@ -88,6 +90,28 @@ class GrpcReady:
 
 
 @dataclass(frozen=True, slots=True)
+class LocationsReady:
+    """Dagster's webserver answers, and has loaded every code location of its workspace."""
+
+    host: str
+    port: int
+
+    def problem(self) -> str | None:
+        query = (
+            "{workspaceOrError{__typename ...on PythonError{message} ...on Workspace{locationEntries{name loadStatus"
+            " locationOrLoadError{__typename ...on PythonError{message}}}}}}"
+        )
+        try:
+            workspace = _ask_dagster(self.host, self.port, query)["workspaceOrError"]
+            if workspace["__typename"] != "Workspace":
+                return f"Dagster's workspace cannot be loaded: {workspace.get('message', '').strip()}"
+            problems = list(filter(None, map(_location_problem, workspace["locationEntries"])))
+        except _NO_ANSWER as error:
+            return f"Dagster's webserver does not answer yet ({error})"
+        return "; ".join(problems) or (None if workspace["locationEntries"] else "no code location is loaded yet")
+
+
+@dataclass(frozen=True, slots=True)
 class DaemonsReady:
     """Dagster's webserver reports a fresh heartbeat of every required daemon."""
 
@@ -96,18 +120,10 @@ class DaemonsReady:
 
     def problem(self) -> str | None:
         query = "{instance{daemonHealth{allDaemonStatuses{daemonType required healthy}}}}"
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=_PROBE_SECONDS)
         try:
-            connection.request(
-                "POST", "/graphql", json.dumps({"query": query}), headers={"Content-Type": "application/json"}
-            )
-            statuses = json.loads(connection.getresponse().read())["data"]["instance"]["daemonHealth"][
-                "allDaemonStatuses"
-            ]
-        except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
+            statuses = _ask_dagster(self.host, self.port, query)["instance"]["daemonHealth"]["allDaemonStatuses"]
+        except _NO_ANSWER as error:
             return f"Dagster's webserver cannot tell yet ({error})"
-        finally:
-            connection.close()
         waiting = [status["daemonType"] for status in statuses if status["required"] and not status["healthy"]]
         return f"no heartbeat yet of {', '.join(waiting)}" if waiting else None
 
@@ -126,6 +142,27 @@ class RunHostReady:
         except RunHostError as error:
             return str(error)
         return None
+
+
+def _ask_dagster(host: str, port: int, query: str) -> dict[str, Any]:
+    """Return the data of a GraphQL answer. Raises one of `_NO_ANSWER`."""
+    connection = http.client.HTTPConnection(host, port, timeout=_PROBE_SECONDS)
+    try:
+        connection.request(
+            "POST", "/graphql", json.dumps({"query": query}), headers={"Content-Type": "application/json"}
+        )
+        data: dict[str, Any] = json.loads(connection.getresponse().read())["data"]
+    finally:
+        connection.close()
+    return data
+
+
+def _location_problem(entry: dict[str, Any]) -> str | None:
+    loaded = entry["locationOrLoadError"]
+    if loaded is not None and loaded["__typename"] == "PythonError":
+        return f"code location {entry['name']} cannot be loaded: {loaded['message'].strip()}"
+    ready = loaded is not None and entry["loadStatus"] == "LOADED"
+    return None if ready else f"code location {entry['name']} is still loading"
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,10 +53,23 @@ def open_clickhouse(url: str, *, settings: Mapping[str, Any] | None = None, data
     except (ClickHouseError, OSError) as error:
         if is_transient(error):
             raise ClickHouseUnavailableError(
-                f"ClickHouse at {_without_password(url)} does not answer: {error}"
+                f"ClickHouse at {_without_password(url)} does not answer: {reason_of(error)}"
             ) from error
         raise
     return client
+
+
+def reason_of(error: BaseException) -> str:
+    """Return why there was no answer, in the system's own words ("Connection refused") where they can be found."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, TimeoutError):
+            return "timed out"
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        inner = getattr(cause, "reason", None)  # urllib3 names what it gave up for, beside Python's own chain
+        cause = inner if isinstance(inner, BaseException) else cause.__cause__ or cause.__context__
+    return str(error)
 
 
 def is_transient(error: BaseException) -> bool:

@@ -6,6 +6,7 @@ Belongs here: finding where rows end. Does not belong here: what their fields me
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ import polars as pl
 
 from contracts.mapping_model import MappingSpec
 from contracts.reading import split_lines
-from contracts.rejects import MAX_ROW_BYTES, Reject
+from contracts.rejects import MAX_ROW_BYTES, Reject, shorten
 from streaming.sources.errors import SourceError
 
 _MAX_LINE_BYTES = 64 * 1024 * 1024
@@ -94,9 +95,11 @@ def _table_chunks(path: Path, groups: Iterator[list[bytes]], spec: MappingSpec, 
         # A quote in separated text is a character like any other; several separators in a row count as one.
         reader = csv.reader(text, delimiter=spec.separator, quoting=csv.QUOTE_NONE, skipinitialspace=True)
         header = list(spec.columns)
+    if header[0].lstrip().startswith("{"):
+        raise SourceError(f"{path}: row 1 is a JSON object, not a header; mapping {spec.name!r} reads {spec.format}")
     columns = [name.strip().encode("utf-8", "surrogateescape").decode("utf-8", "replace") for name in header]
     if len(set(columns)) != len(columns):
-        raise SourceError(f"{path}: the header names a column twice: {', '.join(columns)}")
+        raise SourceError(f"{path}: the header names a column twice: {', '.join(_twice(columns))}")
     first_row = 1
     cells: list[list[str]] = []
     while True:
@@ -114,6 +117,10 @@ def _table_chunks(path: Path, groups: Iterator[list[bytes]], spec: MappingSpec, 
         cells = []
     if cells:
         yield _table(cells, columns, spec.separator, first_row)
+
+
+def _twice(names: list[str]) -> list[str]:
+    return sorted(shorten(name) for name, count in Counter(names).items() if count > 1)
 
 
 def _table(cells: list[list[str]], columns: list[str], separator: str, first_row: int) -> Chunk:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -74,8 +75,8 @@ def test_json_paths_conditions_and_all_the_rest(tmp_path: Path) -> None:
         ("{columns: [did, commit.rev]}", "{columns: [did], uuid: did}", "identity: .*exactly one"),
         ("{rest: true}", "{rest: true, columns: {a: int}}", "properties: .*at most one"),
         ("{rest: true}", "{columns: {a: integer}}", "properties.columns.a"),
-        ("name: like", "name: post", "events need different names"),
-        ("format: ndjson", "format: csv\ncolumns: [a]", "columns are given for format text"),
+        ("name: like", "name: post", "events.1.name: 'post' is the name of events.0 too; "),
+        ("format: ndjson", "format: csv\ncolumns: [a]", "columns: names those of format text"),
         ("format: ndjson", "format: xml", "format: "),
         ("network: bluesky", "network: {constant: a, column: b}", "network: .*exactly one"),
         ("format: ndjson", "format: [ndjson", "is not YAML"),
@@ -93,6 +94,14 @@ def test_a_missing_file_and_a_list_are_named(tmp_path: Path) -> None:
         load_mapping(tmp_path / "nowhere.yaml")
     with pytest.raises(MappingError, match=r"list\.yaml: is not a YAML mapping"):
         load_mapping(write(tmp_path / "list.yaml", "[1]"))
+
+
+def test_events_without_a_name_are_named_by_their_place(tmp_path: Path) -> None:
+    text = re.sub(r"- name: \w+\n   ", "-", GOOD)
+    with pytest.raises(
+        MappingError, match=r"jets\.yaml: events\.1\.name: 'event' is the name of events\.0 too \(the one"
+    ):
+        load_mapping(write(tmp_path / "jets.yaml", text))
 
 
 def test_a_table_without_the_mapping_s_columns_is_refused_at_once() -> None:

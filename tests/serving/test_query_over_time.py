@@ -175,3 +175,23 @@ def test_an_hour_sealed_after_its_time_is_complete_even_if_nothing_came_later(
     assert answer(clickhouse, query, now=now).complete_through == START + 3 * HOUR
     reference.seal(clickhouse, [START + 3 * HOUR], ["alpha"], START + 4 * HOUR + timedelta(minutes=2))
     assert answer(clickhouse, query, now=now).complete_through == START + 4 * HOUR
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata", "America/New_York"])
+@pytest.mark.parametrize("grain", ["minute", "hour", "day", "week", "month", "total"])
+def test_an_open_range_cuts_no_bucket(clickhouse: Client, events: pl.DataFrame, grain: Any, zone: str) -> None:
+    given = answer(clickhouse, MetricQuery("events", grain=grain, tz=zone))
+    through = given.complete_through or START
+    assert given.frame["complete"].to_list() == [end <= through for end in given.frame["bucket_end"]]
+    assert given.frame["value"].sum() == events.height
+    assert (given.frame["bucket"][0], given.frame["bucket_end"][-1]) == (given.start, given.end)
+
+
+def test_a_total_says_how_far_it_is_complete(clickhouse: Client, events: pl.DataFrame) -> None:
+    edges = START + timedelta(seconds=0.5), START + timedelta(hours=3, seconds=0.25)
+    past = answer(clickhouse, MetricQuery("events", (), *edges, "total"))
+    assert (past.frame["complete"].to_list(), past.complete_through) == ([True], edges[1])
+    running = answer(clickhouse, MetricQuery("events", grain="total"))
+    assert running.frame["complete"].to_list() == [False]
+    assert running.complete_through is not None
+    assert START < running.complete_through < running.end

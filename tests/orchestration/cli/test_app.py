@@ -11,6 +11,9 @@ from typer.testing import CliRunner
 
 from orchestration.cli import reference
 from orchestration.cli.app import app
+from orchestration.settings import Settings
+from orchestration.stack.stores import event_log, raw_store
+from streaming.topics import create_topics
 
 runner = CliRunner()
 
@@ -93,6 +96,7 @@ def test_with_json_stdout_is_one_document_errors_included() -> None:
         (["query", "events", "--where", "network"], "'network' is not of the form"),
         (["process", "worker", "--group", "blue"], "'blue' is neither raw nor live"),
         (["quarantine", "discard", "--note", "x"], "say which rows"),
+        (["quarantine", "show", "--reason", "missing_feild"], "missing_feild"),
     ],
 )
 def test_wrong_usage_names_the_value_and_exits_2(arguments: list[str], named: str) -> None:
@@ -101,11 +105,23 @@ def test_wrong_usage_names_the_value_and_exits_2(arguments: list[str], named: st
     assert named in result.stderr
 
 
-def test_a_store_that_is_down_exits_3_and_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("command", [["sql", "SELECT 1"], ["query", "events"], ["ledger"], ["verify"], ["gaps"]])
+def test_a_store_that_is_down_exits_3_and_says_so_in_two_lines(
+    monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
     monkeypatch.setenv("TALLY_CLICKHOUSE_URL", "http://127.0.0.1:9/tally")
-    result = runner.invoke(app, ["sql", "SELECT 1"])
+    prepare = Settings()
+    prepare.home.mkdir()
+    with event_log(prepare) as log, raw_store(prepare) as store:
+        create_topics(log, 1, 7)
+        store.ensure_schema()
+    result = runner.invoke(app, command)
     assert result.exit_code == 3, result.output
-    assert "127.0.0.1:9" in result.stderr
+    said = result.stderr.strip().splitlines()
+    assert said == [
+        "error: ClickHouse at http://127.0.0.1:9/tally does not answer: Connection refused",
+        "  `tally status` shows what runs, `tally up` starts it",
+    ]
 
 
 def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,6 +50,46 @@ def test_a_truncated_file_keeps_the_rows_before_the_cut_in_the_account(stores: S
     assert "cut.gz" in account["fault"]
 
 
+def test_a_load_that_failed_prints_no_account(stores: Settings, day: Path) -> None:
+    result = runner.invoke(app, ["ingest", str(day.parent / "nowhere.ndjson"), "--network", "tally", "--no-wait"])
+    assert result.exit_code == 2
+    assert "balanced" not in result.output
+
+
+def test_json_given_to_a_csv_mapping_is_said_in_a_short_line(stores: Settings, day: Path) -> None:
+    result = runner.invoke(app, ["ingest", str(day), "--network", "globo", "--no-wait"])
+    assert "row 1 is a JSON object, not a header; mapping 'globo' reads csv" in result.stderr
+    assert len(result.stderr) < 300
+
+
+def test_columns_that_do_not_fit_are_named_in_bounds(stores: Settings, tmp_path: Path) -> None:
+    wide = tmp_path / "wide.csv"
+    wide.write_text(",".join(f"column_{number}" for number in range(500)) + "\n")
+    wide.write_text(wide.read_text() * 2)
+    result = runner.invoke(app, ["ingest", str(wide), "--network", "globo", "--no-wait"])
+    assert result.exit_code == 2
+    assert "no column session_id" in result.stderr
+    assert "the data has column_0, column_1" in result.stderr
+    assert len(result.stderr) < 1000
+
+
+def test_when_not_one_row_is_accepted_it_says_so_loudly_and_fails(stores: Settings, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.ndjson"
+    wrong.write_text('{"a":1}\n{"b":2}\n')
+    result = runner.invoke(app, ["ingest", str(wrong), "--network", "tally", "--no-wait"])
+    assert result.exit_code == 1
+    assert "NOT ONE ROW WAS ACCEPTED: 2 of 2" in result.stderr
+    assert "tally quarantine show --reason missing_field" in result.stderr
+
+
+def test_when_most_rows_are_refused_it_says_so_and_succeeds(stores: Settings, day: Path) -> None:
+    mixed = day.parent / "mixed.ndjson"
+    mixed.write_bytes(b"\n".join([day.read_bytes().splitlines()[0], b"{}", b"{}"]))
+    result = runner.invoke(app, ["ingest", str(mixed), "--network", "tally", "--no-wait"])
+    assert result.exit_code == 0
+    assert "most rows were refused: 2 of 3" in result.stderr
+
+
 def test_mapping_check_shows_rows_rejects_and_drift(tmp_path: Path) -> None:
     sample = tmp_path / "sample.ndjson"
     sample.write_text(
