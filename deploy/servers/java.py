@@ -19,7 +19,7 @@ from pathlib import Path
 
 from deploy.servers.errors import MissingError, ServerError
 
-INSTALL = "apt-get install --no-install-recommends openjdk-17-jre-headless maven"
+INSTALL = "apt-get install --no-install-recommends default-jre-headless maven"
 _PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:2.8"
 _FETCH_SECONDS = 600
 

@@ -97,12 +97,12 @@ class KafkaAppender:
             batch = self._send(topic, keys, values, partitions)
             if not batch.done.wait(self._timeout + _REPORT_GRACE):
                 raise LogUnavailableError(
-                    f"{self._place(topic)}: no delivery report in {self._timeout:g} s {self._errors.last}"
+                    f"{self._place(topic)}: no delivery report in {self._timeout:g} s ({self._errors.recent})"
                 )
         finally:
             self._give_room(size)
         if batch.error is not None:
-            raise explain(self._target.url, f"append to {topic!r}", batch.error, self._errors.last)
+            raise explain(self._target.url, f"append to {topic!r}", batch.error, self._errors.recent)
         if batch.unplaced:
             # The broker called them duplicates (librdkafka takes that for success). On a partition that knew nothing of
             # this producer it says so, too, of messages that a later batch has overtaken, and these are not in the log.

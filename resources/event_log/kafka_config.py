@@ -55,23 +55,36 @@ _DEFAULTS: dict[str, str | int | bool] = {
     "reconnect.backoff.max.ms": 2_000,
 }
 _SAME_ERROR_AGAIN = 30.0  # seconds
+_EXPLAINS_FOR = 15.0  # seconds for which a connection's error is taken to be behind the errors of requests
 
 
 class ErrorLog:
-    """An `error_cb`: writes each error to the log, the same one at most twice a minute, and remembers the last."""
+    """An `error_cb`: writes each error to the log, the same one at most twice a minute, and remembers the last.
+
+    librdkafka tells a caller that a request timed out, and only its `error_cb` why there is no connection.
+    """
 
     def __init__(self, logger: logging.Logger, place: str) -> None:
-        self.last = ""
+        self._last: tuple[KafkaError, float] | None = None
         self._logger = logger
         self._place = place
         self._said_at: dict[str, float] = {}
 
     def __call__(self, error: KafkaError) -> None:
-        self.last = error.str()
         now = time.monotonic()
+        # That all brokers are down says less than what was said of one of them.
+        if error.code() != KafkaError._ALL_BROKERS_DOWN or self.recent is None:
+            self._last = (error, now)
         if now - self._said_at.get(error.name(), -_SAME_ERROR_AGAIN) >= _SAME_ERROR_AGAIN:
             self._said_at[error.name()] = now
-            self._logger.warning("%s: %s", self._place, self.last)
+            self._logger.warning("%s: %s", self._place, error.str())
+
+    @property
+    def recent(self) -> KafkaError | None:
+        """The last error, if it is from the last seconds."""
+        if self._last is None or time.monotonic() - self._last[1] > _EXPLAINS_FOR:
+            return None
+        return self._last[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +130,17 @@ def parse_url(url: str) -> KafkaTarget:
     return KafkaTarget(url, properties)
 
 
-def explain(url: str, doing: str, error: KafkaException | KafkaError, detail: str = "") -> EventLogError:
-    """Turn librdkafka's error into ours; LogUnavailableError unless trying again cannot help."""
+def explain(
+    url: str, doing: str, error: KafkaException | KafkaError, behind: KafkaError | None = None
+) -> EventLogError:
+    """Turn librdkafka's error into ours; LogUnavailableError unless trying again cannot help.
+
+    `behind` is the connection's own error (`ErrorLog.recent`): a wrong password is one that stays.
+    """
     cause = error.args[0] if isinstance(error, KafkaException) else error
-    text = f"{url}: {doing}: {cause.str()}" + (f" ({detail})" if detail else "")
-    return EventLogError(text) if cause.code() in _PERMANENT else LogUnavailableError(text)
+    text = f"{url}: {doing}: {cause.str()}" + (f" ({behind.str()})" if behind else "")
+    stays = cause.code() in _PERMANENT or (behind is not None and behind.code() == KafkaError._AUTHENTICATION)
+    return EventLogError(text) if stays else LogUnavailableError(text)
 
 
 def _has_port(host: str) -> bool:

@@ -5,6 +5,7 @@ Belongs here: consumers that are assigned by hand and never commit. Does not bel
 
 from __future__ import annotations
 
+import logging
 import queue
 import time
 from collections import deque
@@ -16,7 +17,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka.admin._metadata import ClusterMetadata
 
 from resources.event_log.base import EventLogError, LogUnavailableError, Messages, OffsetRange, TopicPartition
-from resources.event_log.kafka_config import KafkaTarget, explain
+from resources.event_log.kafka_config import ErrorLog, KafkaTarget, explain
+
+_log = logging.getLogger(__name__)
 
 
 def columns(place: TopicPartition, found: Sequence[Message]) -> Messages:
@@ -44,7 +47,8 @@ class KafkaReader:
     def __init__(self, target: KafkaTarget, *, timeout: float, max_message_bytes: int) -> None:
         self._target = target
         self._timeout = timeout
-        self._properties = {
+        self._errors = ErrorLog(_log, target.url)
+        self._properties: dict[str, object] = {
             **target.properties,
             "group.id": "tally-reader",  # required by librdkafka; never joined, nothing is committed
             "enable.auto.commit": False,
@@ -57,6 +61,8 @@ class KafkaReader:
             "fetch.queue.backoff.ms": 5,
             "queued.max.messages.kbytes": 64 * 1024,
             "message.max.bytes": max_message_bytes + 64 * 1024,
+            "error_cb": self._errors,
+            "logger": _log,
         }
         self._idle: queue.LifoQueue[Consumer] = queue.LifoQueue()
         self._is_closed = False
@@ -101,7 +107,8 @@ class KafkaReader:
                     else consumer.list_topics(topic, timeout=self._timeout)
                 )
             except KafkaException as error:
-                raise explain(self._target.url, "metadata", error) from error
+                consumer.poll(0)  # lets `error_cb` speak
+                raise explain(self._target.url, "metadata", error, self._errors.recent) from error
             return found
 
     def close(self) -> None:
