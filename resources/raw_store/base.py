@@ -59,12 +59,29 @@ class RawStoreUnavailableError(RawStoreError):
     """Transient: the store does not answer, or its disk is full. Every write is safe to repeat."""
 
 
+class RowsRefusedError(RawStoreError):
+    """The store names a value that it cannot keep: the rows are at fault, and single ones may be set aside."""
+
+
 class RawStoreConflictError(RawStoreUnavailableError):
     """A log position holds another event already: the log was recreated under this store. Nothing was written.
 
     No row is at fault, so none may be set aside: writers wait, as for a store that is down, until a person has pointed
     the new log at a new store, or has put the old log back.
     """
+
+
+RECEIPT_ROWS_SCHEMA: dict[str, pl.DataType] = {
+    "verdict": pl.String(),
+    "workspace": pl.String(),
+    "event_id": pl.String(),
+    "reason": pl.String(),
+    "detail": pl.String(),
+    "place": pl.String(),
+    "log_topic": pl.String(),
+    "log_partition": pl.Int32(),
+    "log_offset": pl.Int64(),
+}
 
 
 class RawStore(Protocol):
@@ -142,6 +159,14 @@ class RawStore(Protocol):
         """`{"stored": n, "duplicate": n, "quarantined": n, "reasons": {reason: n}}` of one request or file load.
 
         All zero for an id nothing was stored under.
+        """
+        ...
+
+    def receipt_rows(self, receipt_id: str, limit: int = 1000) -> pl.DataFrame:
+        """The verdicts behind `receipt` (RECEIPT_ROWS_SCHEMA), ordered by position, the first `limit` of them.
+
+        `verdict` is stored, duplicate or quarantined. `event_id` is '' for a refused row; `reason`, `detail` and
+        `place` are '' for the others.
         """
         ...
 

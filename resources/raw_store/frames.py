@@ -13,7 +13,13 @@ import orjson
 import polars as pl
 
 from contracts.envelope import POSITION_SCHEMA, REJECT_SCHEMA, STORED_SCHEMA, UTC_MS
-from resources.raw_store.base import RawStoreConflictError, RawStoreError, VerdictCounts, position_id
+from resources.raw_store.base import (
+    RawStoreConflictError,
+    RawStoreError,
+    RowsRefusedError,
+    VerdictCounts,
+    position_id,
+)
 
 POSITION = tuple(POSITION_SCHEMA)
 REFUSED_SCHEMA: dict[str, pl.DataType] = {**REJECT_SCHEMA, **POSITION_SCHEMA}
@@ -58,7 +64,7 @@ def conform(frame: pl.DataFrame, schema: dict[str, pl.DataType], what: str) -> p
         return frame
     nulls = [name for name, count in frame.null_count().row(0, named=True).items() if count]
     if nulls:
-        raise RawStoreError(f"{what}: null in {', '.join(nulls)}; an absent text is ''")
+        raise RowsRefusedError(f"{what}: null in {', '.join(nulls)}; an absent text is ''")
     return frame.sort(POSITION, maintain_order=True)
 
 

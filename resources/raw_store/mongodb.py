@@ -24,6 +24,7 @@ from pymongo.errors import BulkWriteError
 from contracts.envelope import POSITION_SCHEMA, SCHEMA_VERSION, STORED_SCHEMA
 from resources.crashpoints import crashpoint
 from resources.raw_store.base import (
+    RECEIPT_ROWS_SCHEMA,
     PositionRange,
     QuarantineFilter,
     QuarantineStatus,
@@ -64,6 +65,7 @@ _INDEXES = {
     "duplicates": ([*POSITION], ["receipt_id"]),
     "quarantine": ([*POSITION], ["receipt_id", "reason"], ["status", "first_seen"]),
 }
+_COLLECTION_OF_VERDICT = {"stored": "events", "duplicate": "duplicates", "quarantined": "quarantine"}
 _HELD_SCHEMA = {
     "workspace": pl.String(),
     "event_id": pl.String(),
@@ -305,6 +307,19 @@ class MongoRawStore:
             )
             reasons = {group["_id"]: group["rows"] for group in groups}
         return {"stored": stored, "duplicate": duplicate, "quarantined": sum(reasons.values()), "reasons": reasons}
+
+    def receipt_rows(self, receipt_id: str, limit: int = 1000) -> pl.DataFrame:
+        order = [(name, ASCENDING) for name in POSITION]
+        rows: list[tuple[Any, ...]] = []
+        names = {name: 1 for name in RECEIPT_ROWS_SCHEMA if name != "verdict"}
+        with self._mongo.errors():
+            for verdict, collection in _COLLECTION_OF_VERDICT.items():
+                found = self._in(collection).find({"receipt_id": receipt_id}, {"_id": 0, **names})
+                rows += [
+                    (verdict, *(document.get(name, "") for name in names))
+                    for document in found.sort(order).limit(limit)
+                ]
+        return frame_of(rows, RECEIPT_ROWS_SCHEMA).sort(POSITION).head(limit)
 
     def quarantine(self, where: QuarantineFilter) -> pl.DataFrame:
         names = ("reason", "workspace", "network", "status")

@@ -12,11 +12,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import pymongo
 from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.errors import InvalidBSON, InvalidDocument
 from pymongo.database import Database
 from pymongo.errors import (
     AutoReconnect,
     BulkWriteError,
     ConnectionFailure,
+    DocumentTooLarge,
     ExecutionTimeout,
     PyMongoError,
     WaitQueueTimeoutError,
@@ -25,7 +27,7 @@ from pymongo.errors import (
 )
 from pymongo.write_concern import WriteConcern
 
-from resources.raw_store.base import RawStoreError, RawStoreUnavailableError
+from resources.raw_store.base import RawStoreError, RawStoreUnavailableError, RowsRefusedError
 
 Document = dict[str, Any]
 _TRANSIENT = (
@@ -52,6 +54,14 @@ _TRANSIENT_CODES = {
     13435,  # NotPrimaryNoSecondaryOk
     13436,  # NotPrimaryOrSecondary
     14031,  # OutOfDiskSpace
+}
+_ABOUT_VALUES = {
+    2,  # BadValue
+    14,  # TypeMismatch
+    22,  # InvalidBSON
+    121,  # DocumentValidationFailure
+    10334,  # BSONObjectTooLarge
+    17280,  # KeyTooLong
 }
 DUPLICATE_KEY = 11000
 _DEFAULTS = {"serverSelectionTimeoutMS": 5_000, "connectTimeoutMS": 5_000, "socketTimeoutMS": 60_000}
@@ -93,6 +103,8 @@ class MongoDatabase:
             yield
         except BulkWriteError as error:
             raise self.bulk_refusal(error) from error
+        except (InvalidBSON, InvalidDocument, DocumentTooLarge) as error:
+            raise RowsRefusedError(f"raw store {self.label}: {error}") from error
         except PyMongoError as error:
             transient = isinstance(error, _TRANSIENT) or getattr(error, "code", None) in _TRANSIENT_CODES
             kind = RawStoreUnavailableError if transient or error.timeout else RawStoreError
@@ -105,7 +117,8 @@ class MongoDatabase:
         concerns = details.get("writeConcernErrors", [])
         first = (errors or concerns or [{}])[0]
         transient = not errors or all(e.get("code") in _TRANSIENT_CODES for e in errors)
-        kind = RawStoreUnavailableError if transient else RawStoreError
+        of_values = bool(errors) and all(e.get("code") in _ABOUT_VALUES for e in errors)
+        kind = RawStoreUnavailableError if transient else RowsRefusedError if of_values else RawStoreError
         return kind(
             f"raw store {self.label}: {len(errors)} writes refused, {len(concerns)} not confirmed; the first:"
             f" {first.get('errmsg', 'unknown')} (code {first.get('code')})"

@@ -18,6 +18,7 @@ import polars as pl
 from contracts.envelope import POSITION_SCHEMA, STORED_SCHEMA
 from resources.raw_store import sqlite_schema as sql
 from resources.raw_store.base import (
+    RECEIPT_ROWS_SCHEMA,
     PositionRange,
     QuarantineFilter,
     QuarantineStatus,
@@ -200,6 +201,10 @@ class SqliteRawStore:
             duplicate = db.execute(sql.RECEIPT_DUPLICATE, (receipt_id,)).fetchone()[0]
             reasons = dict(db.execute(sql.RECEIPT_REASONS, (receipt_id,)).fetchall())
         return {"stored": stored, "duplicate": duplicate, "quarantined": sum(reasons.values()), "reasons": reasons}
+
+    def receipt_rows(self, receipt_id: str, limit: int = 1000) -> pl.DataFrame:
+        with self._connections.reading() as db:
+            return frame_of(db.execute(sql.RECEIPT_ROWS, (receipt_id, limit)).fetchall(), RECEIPT_ROWS_SCHEMA)
 
     def quarantine(self, where: QuarantineFilter) -> pl.DataFrame:
         with self._connections.reading() as db:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from resources.raw_store.base import RawStoreError, RawStoreUnavailableError
+from resources.raw_store.base import RawStoreError, RawStoreUnavailableError, RowsRefusedError
 
 BUSY_TIMEOUT_S = 30.0
 _TRANSIENT = {
@@ -24,6 +24,9 @@ _TRANSIENT = {
     sqlite3.SQLITE_NOMEM,
     sqlite3.SQLITE_PROTOCOL,
 }
+
+
+_ABOUT_VALUES = {sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH}
 
 
 class Connections:
@@ -93,6 +96,8 @@ class Connections:
     def refusal(self, error: sqlite3.Error) -> RawStoreError:
         """The error to raise instead: it names the file and the cause."""
         code = getattr(error, "sqlite_errorcode", None)  # absent where Python itself refuses
+        if (code is not None and code & 0xFF in _ABOUT_VALUES) or isinstance(error, sqlite3.DataError):
+            return RowsRefusedError(f"raw store {self.path}: {error}")
         if code is not None and code & 0xFF in _TRANSIENT:
             return RawStoreUnavailableError(f"raw store {self.path}: {error}")
         if "no such table" in str(error):

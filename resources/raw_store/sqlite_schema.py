@@ -150,6 +150,14 @@ MARK_QUARANTINE = (
     " WHERE log_topic = ?3 AND log_partition = ?4 AND log_offset = ?5"
 )
 
+_PLACE = "log_topic, log_partition, log_offset"
+RECEIPT_ROWS = (
+    f"SELECT 'stored' AS verdict, workspace, event_id, '' AS reason, '' AS detail, '' AS place, {_PLACE}"
+    " FROM events WHERE receipt_id = ?1"
+    f" UNION ALL SELECT 'duplicate', workspace, event_id, '', '', '', {_PLACE} FROM duplicates WHERE receipt_id = ?1"
+    f" UNION ALL SELECT 'quarantined', workspace, '', reason, detail, place, {_PLACE} FROM quarantine"
+    f" WHERE receipt_id = ?1 ORDER BY {_PLACE} LIMIT ?2"
+)
 RECEIPT_STORED = "SELECT count(*) FROM events WHERE receipt_id = ?"
 RECEIPT_DUPLICATE = "SELECT count(*) FROM duplicates WHERE receipt_id = ?"
 RECEIPT_REASONS = "SELECT reason, count(*) FROM quarantine WHERE receipt_id = ? GROUP BY reason ORDER BY reason"

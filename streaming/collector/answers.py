@@ -5,12 +5,14 @@ Belongs here: their shapes. Does not belong here: deciding which one (`app`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Any
 
 import orjson
 from starlette.responses import Response
 
+from resources.raw_store.base import position_id
 from streaming.collector.body import RefusedRequestError
+from streaming.collector.receipts import Receipt
 from streaming.intake import Admission, Verdict
 
 ALL_VERDICTS_UP_TO = 1_000
@@ -66,12 +68,24 @@ def _verdict(verdict: Verdict) -> dict[str, object]:
     return value
 
 
-def receipt_answer(receipt_id: str, account: Mapping[str, object]) -> Response:
-    """Say what the raw store knows of a receipt; 404 while it knows nothing (yet)."""
-    counts = {name: int(str(account.get(name, 0))) for name in ("stored", "duplicate", "quarantined")}
-    processed = sum(counts.values())
-    if not processed:
-        return error(404, "unknown_receipt", f"nothing has been stored under receipt {receipt_id[:64]!r} (yet)")
+def receipt_answer(receipt: Receipt) -> Response:
+    """Counts, and a verdict per message with its position in the log: what is known now, and whether it is all."""
+    known = sum(receipt.counts.values())
     return json_answer(
-        200, {"receipt_id": receipt_id, "processed": processed, **counts, "reasons": account.get("reasons", {})}
+        200,
+        {
+            "receipt_id": receipt.receipt_id,
+            "settled": receipt.is_settled,
+            "processed": known - receipt.counts["on_the_way"],
+            **receipt.counts,
+            "reasons": receipt.reasons,
+            "verdicts": [_message(row) for row in receipt.rows.iter_rows(named=True)],
+            "verdicts_left_out": known - receipt.rows.height,
+        },
     )
+
+
+def _message(row: dict[str, Any]) -> dict[str, object]:
+    position = position_id(row["log_topic"], row["log_partition"], row["log_offset"])
+    value = {"event_id": row["event_id"] or None, "status": row["verdict"], "position": position}
+    return value | {name: row[name] for name in ("reason", "detail", "place") if row[name]}

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
@@ -32,6 +32,7 @@ from streaming.collector.health import LogHealth
 from streaming.collector.limits import ByteBudget, TokenBucket
 from streaming.collector.mappings import mapping_for, sent_at
 from streaming.collector.metrics import Metrics
+from streaming.collector.receipts import look_up
 from streaming.collector.rows import split_rows
 from streaming.intake import Admission, Submission, new_receipt_id
 from streaming.topics import create_topics
@@ -198,18 +199,22 @@ class Collector:
 
     async def get_receipt(self, request: Request) -> Response:
         try:
-            self._authorise(request)
+            key = self._authorise(request)
         except RefusedRequestError as problem:
             return error(problem.status, problem.code, str(problem))
         if self._raw_store is None:
             return error(501, "no_raw_store", "this collector has no raw store to look receipts up in")
         receipt_id = request.path_params["receipt_id"]
         try:
-            account = await asyncio.to_thread(_look_up, self._raw_store, receipt_id)
-        except RawStoreError as problem:
+            receipt = await asyncio.to_thread(look_up, self._event_log, self._raw_store, key.workspace, receipt_id)
+        except (RawStoreError, EventLogError) as problem:
             _log.warning("receipt lookup failed: %s", problem)
-            return error(503, "raw_store_unavailable", "the raw store is not available", retry_after=_UNAVAILABLE_RETRY)
-        return receipt_answer(receipt_id, account)
+            what = "event_log" if isinstance(problem, EventLogError) else "raw_store"
+            message = f"the {what.replace('_', ' ')} is not available"
+            return error(503, f"{what}_unavailable", message, retry_after=_UNAVAILABLE_RETRY)
+        if receipt is None:
+            return error(404, "unknown_receipt", f"nothing is known here of receipt {receipt_id[:64]!r}")
+        return receipt_answer(receipt)
 
     async def healthz(self, _request: Request) -> Response:
         return json_answer(200, {"status": "ok"})
@@ -248,11 +253,6 @@ def _limit(wait: float, what: str, rate: float) -> None:
         raise RefusedRequestError(
             429, "rate_limited", f"this write key may send {rate:g} {what} per second", retry_after=math.ceil(wait)
         )
-
-
-def _look_up(raw_store: RawStore, receipt_id: str) -> Mapping[str, object]:
-    raw_store.ensure_schema()  # the collector may be asked before any worker wrote
-    return raw_store.receipt(receipt_id)
 
 
 async def _not_found(request: Request, _problem: Exception) -> Response:

@@ -14,16 +14,12 @@ import polars as pl
 
 from resources.crashpoints import crashpoint
 from resources.event_log.base import TopicPartition
-from resources.raw_store.base import RawStore, RawStoreError, RawStoreUnavailableError, VerdictCounts
+from resources.raw_store.base import RawStore, RawStoreError, RowsRefusedError, VerdictCounts
 from streaming.worker.decode import DecodedBatch, watermarks
 from streaming.worker.isolate import Poison, StoreRefusesError, write_isolating
 from streaming.worker.refused import poison_rejects
 from streaming.worker.retry import until_done
 from streaming.worker.writing import Written
-
-
-class RefusedError(Exception):
-    """The store blames the rows: a RawStoreError that is not about being available."""
 
 
 class RawWriter:
@@ -40,7 +36,7 @@ class RawWriter:
     def write(self, batch: DecodedBatch, token: str, *, recovering: bool) -> Written:
         return until_done(
             lambda: self._write(batch),
-            transient=(RawStoreUnavailableError, StoreRefusesError),
+            transient=(RawStoreError, StoreRefusesError),  # a store that is wrong, not down, is mended by a person
             stop=self._stop,
             what=f"raw store {self._store.url}",
             on_state=self._on_state,
@@ -55,17 +51,12 @@ class RawWriter:
 
         def put(events: pl.DataFrame, _rest: str = "") -> None:
             nonlocal counts
-            try:
-                counts = self._store.put_events(events)
-            except RawStoreUnavailableError:
-                raise
-            except RawStoreError as error:
-                raise RefusedError(str(error)) from error
+            counts = self._store.put_events(events)
 
         poison: list[Poison] = []
         if batch.events.height:
             # Rows that the search for poison writes are written again with the rest: that changes nothing.
-            poison = write_isolating(batch.events, put, put, (RefusedError,))
+            poison = write_isolating(batch.events, put, put, (RowsRefusedError,))
         crashpoint("raw.after_events")
         rejects = pl.concat([batch.rejects, poison_rejects(poison, f"raw store {self._store.url}")])
         if rejects.height:

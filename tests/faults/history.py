@@ -13,6 +13,7 @@ import threading
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal
 
 Kind = Literal["lost", "doubled", "invented", "flickered", "shrank"]
@@ -72,13 +73,13 @@ class History:
         for name, seen in self.sealed.items():
             found += [
                 Violation("flickered", name, fault, f"{before} became {value}")
-                for (before, _), (value, fault) in zip(seen, seen[1:], strict=False)
+                for (before, _), (value, fault) in pairwise(seen)
                 if value != before
             ]
         for name, numbers in self.counts.items():
             found += [
                 Violation("shrank", name, fault, f"{before} became {value}")
-                for (before, _), (value, fault) in zip(numbers, numbers[1:], strict=False)
+                for (before, _), (value, fault) in pairwise(numbers)
                 if value < before
             ]
         return found

@@ -237,6 +237,12 @@ def test_a_receipt_accounts_for_every_row_of_its_request(store: RawStore, make_e
     }
     assert store.receipt("r2") == {"stored": 0, "duplicate": 1, "quarantined": 0, "reasons": {}}
     assert store.receipt("nobody's") == {"stored": 0, "duplicate": 0, "quarantined": 0, "reasons": {}}
+    rows = store.receipt_rows("r1")
+    assert sorted(rows["verdict"]) == ["duplicate", *["quarantined"] * 3, *["stored"] * 2]
+    assert set(rows.filter(rows["verdict"] != "quarantined")["event_id"]) == {"a", "b"}
+    assert rows.filter(rows["verdict"] == "quarantined")["reason"].sort().to_list()[0] == "bad_time"
+    assert store.receipt_rows("r1", limit=2).rows() == rows.rows()[:2]
+    assert store.receipt_rows("nobody's").is_empty()
 
 
 def test_writers_racing_for_the_same_ids_leave_one_event_each(

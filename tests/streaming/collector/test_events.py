@@ -6,8 +6,10 @@ import gzip
 import json
 import threading
 import time
+import uuid
 
 import pytest
+import uuid_utils
 import zstandard
 
 from contracts.event_types import TOPICS
@@ -163,7 +165,9 @@ def test_a_receipt_tells_what_became_of_the_rows(collector, row, work):
     client = collector()
     same = row()
     receipt = client.post("/v1/events", json=[same, same, row(type="nonsense")]).json()["receipt_id"]
-    assert client.get(f"/v1/receipts/{receipt}").status_code == 404
+    before = client.get(f"/v1/receipts/{receipt}").json()
+    assert (before["settled"], before["processed"], before["on_the_way"]) == (False, 0, 3)
+    assert {verdict["status"] for verdict in before["verdicts"]} == {"on_the_way"}
     work("raw")
     body = client.get(f"/v1/receipts/{receipt}").json()
     assert {name: body[name] for name in ("stored", "duplicate", "quarantined", "processed")} == {
@@ -173,7 +177,26 @@ def test_a_receipt_tells_what_became_of_the_rows(collector, row, work):
         "processed": 3,
     }
     assert body["reasons"] == {"unknown_type": 1}
+    assert (body["settled"], body["on_the_way"], body["verdicts_left_out"]) == (True, 0, 0)
+    verdicts = {verdict["status"]: verdict for verdict in body["verdicts"]}
+    assert verdicts["stored"]["event_id"] == verdicts["duplicate"]["event_id"] == same["event_id"]
+    assert verdicts["stored"]["position"] != verdicts["duplicate"]["position"]
+    refused = verdicts["quarantined"]
+    assert (refused["reason"], refused["place"]) == ("unknown_type", "item 3 of the request")
+    assert {verdict["position"] for verdict in before["verdicts"]} == {v["position"] for v in body["verdicts"]}
     assert client.get(f"/v1/receipts/{receipt}", headers={"X-Write-Key": "wrong"}).status_code == 401
+
+
+def test_a_receipt_is_its_workspaces_own(collector, row, work):
+    """Who holds another tenant's receipt learns no more than that it is not known here."""
+    client = collector()
+    receipt = client.post("/v1/events", json=[row()]).json()["receipt_id"]
+    for _ in range(2):  # on its way, and stored
+        assert client.get(f"/v1/receipts/{receipt}", headers={"X-Write-Key": "second"}).status_code == 404
+        assert client.get(f"/v1/receipts/{receipt}").status_code == 200
+        work("raw")
+    for unknown in ("nonsense", str(uuid.uuid4()), str(uuid_utils.uuid7())):
+        assert client.get(f"/v1/receipts/{unknown}").status_code == 404
 
 
 def test_small_requests_share_appends(collector, row):
