@@ -57,7 +57,7 @@ def check(
 ) -> None:
     """Map a sample and show the canonical rows, the rejects with their reasons, and drift. Nothing is written.
 
-    Exit code 1 when no row passes.
+    Exit code 1 when no row passes. Every key of a mapping, with examples: docs/mappings.md.
 
     Example: [bold]tally mapping check my_network.yaml sample.ndjson[/]
     """
