@@ -21,19 +21,17 @@ _MS_PER_DAY = 86_400_000
 def topic_specs(
     partitions: int = DEFAULT_PARTITIONS,
     retention_days: int | None = DEFAULT_RETENTION_DAYS,
-    *,
-    replication_factor: int = 1,
-    min_insync_replicas: int = 1,
 ) -> list[TopicSpec]:
-    """Describe every topic. `retention_days=None` keeps messages for ever. None is compacted: every offset stays."""
+    """Describe every topic. `retention_days=None` keeps messages for ever. None is compacted: every offset stays.
+
+    How often a topic is replicated is a matter of the log (its URL), not of the pipeline.
+    """
     retention_ms = None if retention_days is None else retention_days * _MS_PER_DAY
     return [
         TopicSpec(
             name=topic,
             partitions=partitions,
             retention_ms=retention_ms,
-            replication_factor=replication_factor,
-            min_insync_replicas=min_insync_replicas,
         )
         for topic in TOPICS
     ]

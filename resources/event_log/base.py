@@ -34,14 +34,18 @@ class Commit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """What a topic must be. `retention_ms=None` keeps everything; `compacted` keeps the last message per key."""
+    """What a topic must be. `retention_ms=None` keeps everything; `compacted` keeps the last message per key.
+
+    Replicas that are not stated are those of the log's URL (`?replication.factor=3&min.insync.replicas=2`), else the
+    cluster's own default.
+    """
 
     name: str
     partitions: int
     retention_ms: int | None = None
     compacted: bool = False
-    min_insync_replicas: int = 1
-    replication_factor: int = 1
+    min_insync_replicas: int | None = None
+    replication_factor: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

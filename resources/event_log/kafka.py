@@ -273,17 +273,21 @@ class KafkaEventLog:
         policy = "compact" if spec.compacted else "delete"
         if spec.compacted and spec.retention_ms is not None:
             policy = "compact,delete"
+        replicas = spec.replication_factor or self._target.replication_factor
+        in_sync = spec.min_insync_replicas or self._target.min_insync_replicas
+        config = {
+            "cleanup.policy": policy,
+            "retention.ms": str(-1 if spec.retention_ms is None else spec.retention_ms),
+            "message.timestamp.type": "LogAppendTime",
+            "max.message.bytes": str(self._max_message_bytes + 64 * 1024),
+        }
+        if in_sync is not None:
+            config["min.insync.replicas"] = str(in_sync)
         return NewTopic(
             spec.name,
             num_partitions=spec.partitions,
-            replication_factor=spec.replication_factor,
-            config={
-                "cleanup.policy": policy,
-                "retention.ms": str(-1 if spec.retention_ms is None else spec.retention_ms),
-                "min.insync.replicas": str(spec.min_insync_replicas),
-                "message.timestamp.type": "LogAppendTime",
-                "max.message.bytes": str(self._max_message_bytes + 64 * 1024),
-            },
+            replication_factor=-1 if replicas is None else replicas,
+            config=config,
         )
 
     def _partition_counts(self) -> dict[str, int]:

@@ -18,6 +18,7 @@ from resources.event_log.base import EventLogError, LogUnavailableError
 PASSWORD_VARIABLE = "TALLY_KAFKA_PASSWORD"  # noqa: S105 - the name of the variable, not its content
 _DEFAULT_PORT = 9092
 _SECRET_PROPERTIES = ("sasl.password", "ssl.key.password", "ssl.keystore.password", "sasl.oauthbearer.client.secret")
+_OF_TOPICS = ("replication.factor", "min.insync.replicas")
 
 # Errors that stay when the same thing is tried again; all others are taken to pass.
 _PERMANENT = frozenset(
@@ -89,19 +90,26 @@ class ErrorLog:
 
 @dataclass(frozen=True, slots=True)
 class KafkaTarget:
-    """Where the log is and how to get in. `url` is safe to show; `properties` hold the password and are not shown."""
+    """Where the log is and how to get in. `url` is safe to show; `properties` hold the password and are not shown.
+
+    `replication_factor` and `min_insync_replicas` are what topics get when they do not state it.
+    """
 
     url: str
     properties: dict[str, str | int | bool] = field(repr=False)
+    replication_factor: int | None = None
+    min_insync_replicas: int | None = None
 
 
 def parse_url(url: str) -> KafkaTarget:
     """Read `kafka://host[:port][,host[:port]]?property=value`; properties are librdkafka's, for every client.
 
-    The SASL password comes from the environment variable TALLY_KAFKA_PASSWORD alone.
+    Two properties are of topics that are made: `replication.factor` and `min.insync.replicas`. The SASL password comes
+    from the environment variable TALLY_KAFKA_PASSWORD alone.
 
     Raises:
-        EventLogError: no host, a path, or a secret in the URL. The message does not repeat the secret.
+        EventLogError: no host, a path, a replica number that is none, or a secret in the URL. The message does not
+            repeat the secret.
     """
     parts = urlsplit(url)
     if "@" in parts.netloc:
@@ -119,6 +127,7 @@ def parse_url(url: str) -> KafkaTarget:
             raise EventLogError(
                 f"event log URL kafka://{parts.netloc}: {name} does not belong in a URL; set {PASSWORD_VARIABLE}"
             )
+    replicas = {name: _replicas(parts.netloc, name, given.pop(name, None)) for name in _OF_TOPICS}
     hosts = [host for host in parts.netloc.split(",") if host]
     if not hosts:
         raise EventLogError(f"event log URL {url!r}: expected kafka://host:port[,host:port], found no host")
@@ -127,7 +136,7 @@ def parse_url(url: str) -> KafkaTarget:
     password = os.environ.get(PASSWORD_VARIABLE)
     if password and "sasl.username" in given:
         properties["sasl.password"] = password
-    return KafkaTarget(url, properties)
+    return KafkaTarget(url, properties, *replicas.values())
 
 
 def explain(
@@ -141,6 +150,14 @@ def explain(
     text = f"{url}: {doing}: {cause.str()}" + (f" ({behind.str()})" if behind else "")
     stays = cause.code() in _PERMANENT or (behind is not None and behind.code() == KafkaError._AUTHENTICATION)
     return EventLogError(text) if stays else LogUnavailableError(text)
+
+
+def _replicas(servers: str, name: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise EventLogError(f"event log URL kafka://{servers}: {name}={text!r} is not a number of replicas")
+    return int(text)
 
 
 def _has_port(host: str) -> bool:

@@ -13,7 +13,14 @@ import pytest
 from deploy.servers import Server, java, kafka
 from deploy.servers.ports import LOCAL, free_port
 from deploy.servers.scratch import scratch_folder
-from resources.event_log import EventLogError, LogUnavailableError, OffsetRange, TopicPartition, TopicSpec, open_event_log
+from resources.event_log import (
+    EventLogError,
+    LogUnavailableError,
+    OffsetRange,
+    TopicPartition,
+    TopicSpec,
+    open_event_log,
+)
 from resources.event_log.base import Commit
 
 pytestmark = pytest.mark.servers
