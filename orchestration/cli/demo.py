@@ -79,7 +79,7 @@ def demo(
             _check(settings, shown)
             if data is None:
                 live = _stream(settings, shown)
-            tell(settings, shown, time.monotonic() - begun, as_json=json)
+            tell(settings, shown, time.monotonic() - begun, stays=not leave, as_json=json)
             if not leave:
                 _stay(live)
         except KeyboardInterrupt:

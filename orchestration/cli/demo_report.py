@@ -41,8 +41,8 @@ class Shown:
         return "" if ok else "FAILED"
 
 
-def tell(settings: Settings, shown: Shown, seconds: float, *, as_json: bool) -> None:
-    """Print the page, or its facts as one JSON document."""
+def tell(settings: Settings, shown: Shown, seconds: float, *, stays: bool, as_json: bool) -> None:
+    """Print the page, or its facts as one JSON document. `stays`: whether the stack goes on running after it."""
     from orchestration.cli.proof import read_ledger, show_ledger
     from orchestration.stack.status import gather
 
@@ -71,8 +71,11 @@ def tell(settings: Settings, shown: Shown, seconds: float, *, as_json: bool) -> 
     failed = ", ".join(shown.failed)
     verdict = bad(f"failed: {failed}") if failed else good("every check passed")
     console.print(f"Demo ready after {duration(seconds)}; ", verdict, sep="")
-    console.print("\nTry next, in another terminal:")
-    for line in _next_commands(settings, shown):
+    console.print(
+        "\nTry next, in another terminal:" if stays else "\nThe stack stops now; its data stays. To look around:"
+    )
+    first, *others = _next_commands(settings, shown)
+    for line in (first, *([] if stays else ["tally up"]), *others):
         console.print(f"  {line}", markup=False)
 
 

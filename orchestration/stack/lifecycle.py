@@ -34,7 +34,12 @@ _POLL_SECONDS = 0.1
 _TRIES = 3
 _LOCK_SECONDS = 60.0
 _STORAGE_SECONDS = 60.0
-_STOP_SECONDS = {Phase.DAGSTER: 5.0, Phase.STREAMING: 5.0, Phase.ENGINES: 4.0}
+_STARTING = ((Phase.ENGINES,), (Phase.STREAMING, Phase.DAGSTER))
+"""Phases that start at the same time, and in the reverse order stop at the same time: engines first, and last."""
+
+_STOP_SECONDS = 5.0
+"""For the phases that stop together. Their processes are killed a second earlier, so twice this, and two seconds for
+supervisord, is the longest a stop takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,7 @@ def up(
     specs = plan(settings) if specs is None else specs
     with _exclusive(paths):
         supervisor = _supervisor(settings, specs, paths, on_event)
-        for phases in ((Phase.ENGINES,), (Phase.STREAMING, Phase.DAGSTER)):
+        for phases in _STARTING:
             _start([spec for spec in specs if spec.phase in phases], supervisor, paths, on_event)
             if Phase.ENGINES in phases:
                 begun = time.monotonic()
@@ -200,20 +205,19 @@ def _fail(name: str, why: str, paths: StackPaths) -> None:
 
 
 def _stop_in_order(supervisor: Supervisor, specs: Sequence[ProcessSpec], on_event: Listener) -> int:
-    """Stop phase by phase, those in front first, so that workers can still drain into their stores."""
+    """Stop the engines last, so that workers can still drain into their stores."""
     try:
         states = supervisor.states()
     except StackError:
         return 0  # alive but deaf: the caller ends it, and the sweep its children
     running = {name for name, state in states.items() if not state.gone}
-    names = {phase: [spec.name for spec in specs if spec.phase is phase] for phase in Phase}
-    for phase in reversed(Phase):
+    for phases in reversed(_STARTING):
         begun = time.monotonic()
-        stopping = [name for name in names[phase] if name in running]
+        stopping = [spec.name for spec in specs if spec.phase in phases and spec.name in running]
         for name in stopping:
             on_event(StackEvent("stopping", name))
             supervisor.stop(name)
-        while stopping and time.monotonic() - begun < _STOP_SECONDS[phase]:
+        while stopping and time.monotonic() - begun < _STOP_SECONDS:
             states = supervisor.states()
             for name in [name for name in stopping if states[name].gone]:
                 stopping.remove(name)
