@@ -99,7 +99,7 @@ class LocationsReady:
     def problem(self) -> str | None:
         query = (
             "{workspaceOrError{__typename ...on PythonError{message} ...on Workspace{locationEntries{name loadStatus"
-            " locationOrLoadError{__typename ...on PythonError{message}}}}}}"
+            " locationOrLoadError{__typename ...on PythonError{message errorChain{error{message}}}}}}}}"
         )
         try:
             workspace = _ask_dagster(self.host, self.port, query)["workspaceOrError"]
@@ -160,7 +160,9 @@ def _ask_dagster(host: str, port: int, query: str) -> dict[str, Any]:
 def _location_problem(entry: dict[str, Any]) -> str | None:
     loaded = entry["locationOrLoadError"]
     if loaded is not None and loaded["__typename"] == "PythonError":
-        return f"code location {entry['name']} cannot be loaded: {loaded['message'].strip()}"
+        # The innermost error is the cause; those around it say where Dagster met it.
+        causes = [loaded["message"], *(link["error"]["message"] for link in loaded["errorChain"])]
+        return f"code location {entry['name']} cannot be loaded: {causes[-1].strip()}"
     ready = loaded is not None and entry["loadStatus"] == "LOADED"
     return None if ready else f"code location {entry['name']} is still loading"
 
