@@ -56,6 +56,7 @@ def _realtime(stores: Mapping[str, Any], running: bool) -> dg.Definitions:
     from orchestration.checks.raw import RAW_CHECKS
     from orchestration.jobs import archive_events, close_ingest_hour
     from orchestration.schedules import build_close_schedule
+    from sensors.audit import build_audit_sensor
     from sensors.event_log import build_event_log_sensor
     from sensors.failures import build_failure_sensor
 
@@ -68,6 +69,7 @@ def _realtime(stores: Mapping[str, Any], running: bool) -> dg.Definitions:
         sensors=[
             build_event_log_sensor("archive_events", running=running, interval_seconds=interval),
             build_failure_sensor(running=running),
+            build_audit_sensor(running=running),
         ],
         resources=dict(stores),
         executor=dg.in_process_executor,
@@ -79,6 +81,7 @@ def _batch(stores: Mapping[str, Any], running: bool) -> dg.Definitions:
     from assets.dbt import build_dbt_assets
     from assets.engagement.asset import engagement_daily, engagement_hourly
     from assets.external import PUBLICATION_ASSETS
+    from orchestration.checks.audit import AUDIT_CHECKS
     from orchestration.checks.sealed import SEALED_CHECKS
     from orchestration.jobs import maintenance, seal_days, seal_hours
     from orchestration.schedules import build_batch_schedules
@@ -95,7 +98,7 @@ def _batch(stores: Mapping[str, Any], running: bool) -> dg.Definitions:
     )
     return dg.Definitions(
         assets=[connector_slices, engagement_hourly, engagement_daily, *PUBLICATION_ASSETS, dbt_marts],
-        asset_checks=SEALED_CHECKS,
+        asset_checks=[*SEALED_CHECKS, *AUDIT_CHECKS],
         jobs=[seal_hours, seal_days, seal_job, build_marts, maintenance],
         schedules=build_batch_schedules(running=running),
         sensors=[build_late_data_sensor("seal", running=running)],

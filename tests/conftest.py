@@ -142,6 +142,7 @@ class Platform:
         """
         from contracts.envelope import STORED_SCHEMA
         from contracts.event_types import TOPIC_OF_TYPE, TOPICS
+        from contracts.wire import encode
         from resources.clickhouse import insert_frame
 
         placed = []
@@ -149,8 +150,8 @@ class Platform:
             mine = events.filter(pl.col("type").replace_strict(TOPIC_OF_TYPE, default="content-events") == topic)
             if mine.is_empty():
                 continue
-            keys: Sequence[bytes | None] = [key.encode() for key in mine["actor"]]
-            appended = self._append(topic, keys, at)
+            keys, values = encode(mine)[topic]
+            appended = self._append(topic, keys, values, at)
             placed.append(
                 mine.with_columns(
                     pl.lit(topic).alias("log_topic"),
@@ -165,11 +166,11 @@ class Platform:
         self.commit()
         return stored
 
-    def _append(self, topic: str, keys: Sequence[bytes | None], at: datetime | None) -> Appended:
+    def _append(self, topic: str, keys: Sequence[bytes], values: Sequence[bytes], at: datetime | None) -> Appended:
         with pytest.MonkeyPatch.context() as patch:
             if at is not None:
                 patch.setattr(time, "time_ns", lambda: round(at.timestamp() * 1_000_000_000))
-            return self.log.append(topic, keys, [b"{}"] * len(keys))
+            return self.log.append(topic, keys, values)
 
     def commit(self, *groups: str) -> None:
         """Let the groups (default: both) have read everything."""

@@ -18,18 +18,17 @@ from assets.partitions import HOUR, hour_start
 from assets.positions import intersect, merge, subtract, total
 from assets.raw_events.account import balanced, by_verdict, explain, reconcile
 from assets.raw_events.archiving import covered
-from assets.raw_events.compare import broken_parts, compare_archive, compare_live
 from assets.raw_events.ranges import committed, hour_ranges, unread, window_ranges
 from assets.sealing import first_time
 from assets.watermark import archive_watermark
 from contracts.event_types import TOPICS
+from orchestration.checks.audit import REPAIR, as_result, audit_positions, opened
 from orchestration.checks.hours import given_ranges, ingest_hours
 from resources.archive.base import Archive, ArchivePart
 from resources.dagster_resources import ArchiveResource, ClickHouseResource, EventLogResource, RawStoreResource
 from resources.event_log.base import EventLog
 from resources.raw_store.base import PositionRange
 
-LIVE_GROUP = "live"
 FRESH_SECONDS = 900.0
 """An archive further behind the log than this is stale. The sensor keeps it under a minute."""
 
@@ -39,23 +38,31 @@ FRESH_SECONDS = 900.0
     name="accounting_equation",
     blocking=True,
     description=(
-        "accepted = stored + duplicate + quarantined, for every offset. When it fails: the named offsets were read by "
-        "the raw group and are in no store. `tally replay` of their time reads them again from the log."
+        "accepted = stored + duplicate + quarantined, for every offset. When it fails: `tally repair` puts right "
+        "exactly what is named, from the log."
     ),
 )
 def accounting_equation(
-    context: dg.AssetCheckExecutionContext, event_log: EventLogResource, raw_store: RawStoreResource
+    context: dg.AssetCheckExecutionContext,
+    event_log: EventLogResource,
+    raw_store: RawStoreResource,
+    archive: ArchiveResource,
+    clickhouse: ClickHouseResource,
 ) -> dg.AssetCheckResult:
-    """Every offset of the hours that the raw group has read has exactly one verdict."""
-    with closing(event_log.open()) as log, closing(raw_store.open()) as raw:
+    """Every offset of the hours that the raw group has read has exactly one verdict, and the row that the log has."""
+    with opened(event_log, raw_store, archive, clickhouse) as stores:
+        log, raw = stores.log, stores.raw_store
         ranges = given_ranges(context) or _hours_ranges(log, ingest_hours(context))
         ranges = subtract(ranges, unread(ranges, committed(log)))
         account = reconcile(raw, log, ranges)
-        ok = balanced(account)
+        content = as_result(audit_positions(stores, "raw store", ranges))
+        ok = balanced(account) and content.passed
+        words = [explain(account, "raw store"), content.description or ""]
         return dg.AssetCheckResult(
             passed=ok,
-            description=None if ok else explain(account, "raw store"),
+            description="; ".join(filter(None, words)) or None,
             metadata={
+                **content.metadata,
                 "offsets": total(ranges),
                 "missing": int(account["missing"].sum()),
                 "account": table(by_verdict(account)),
@@ -69,31 +76,26 @@ def accounting_equation(
     name="archive_is_whole",
     blocking=True,
     description=(
-        "Every part has the bytes and rows its manifest says, and the rows the raw store has. When it fails on the "
-        "archive: delete the broken part's manifest and materialize the hour again. On the raw store: the archive has "
-        "the rows, `tally replay` of their time brings them back."
+        "Every part has the bytes and rows its manifest says, the index knows it, and its rows are those that the raw "
+        f"store should hold, column by column. {REPAIR}"
     ),
 )
 def archive_is_whole(
-    context: dg.AssetCheckExecutionContext, archive: ArchiveResource, raw_store: RawStoreResource
+    context: dg.AssetCheckExecutionContext,
+    event_log: EventLogResource,
+    raw_store: RawStoreResource,
+    archive: ArchiveResource,
+    clickhouse: ClickHouseResource,
 ) -> dg.AssetCheckResult:
     """Verify the parts of the hours, those that this run's ranges are in when it was given ranges."""
-    store = archive.open()
-    parts = _parts(store, ingest_hours(context), given_ranges(context))
-    broken = broken_parts(store, parts)
-    with closing(raw_store.open()) as raw:
-        differences = compare_archive(store, raw, parts)
-        ok = not broken and differences.is_empty()
-        return dg.AssetCheckResult(
-            passed=ok,
-            description=None if ok else "; ".join([*broken.values(), *_named(differences)]),
-            metadata={
-                "parts": len(parts),
-                "rows": sum(part.rows for part in parts),
-                "bytes": sum(part.bytes for part in parts),
-                "broken": table(pl.DataFrame({"part": list(broken), "error": list(broken.values())})),
-                "differences": table(differences),
-            },
+    with opened(event_log, raw_store, archive, clickhouse) as stores:
+        ranges = given_ranges(context)
+        parts = _parts(stores.archive, ingest_hours(context), ranges)
+        looked_at = merge([*_hours_ranges(stores.log, ingest_hours(context)), *covered(parts)])
+        return as_result(
+            audit_positions(stores, "archive", ranges or looked_at),
+            parts=len(parts),
+            bytes=sum(part.bytes for part in parts),
         )
 
 
@@ -101,26 +103,20 @@ def archive_is_whole(
     asset="raw_events",
     name="stores_agree",
     description=(
-        "ClickHouse and the raw store hold the same events, as far as both groups have read. When it fails: the named "
-        "events were lost or doubled in one store; `tally replay` of their time brings them back without doubling."
+        "ClickHouse holds what the log's messages say, column by column, as far as the live group has read. " + REPAIR
     ),
 )
 def stores_agree(
     context: dg.AssetCheckExecutionContext,
     event_log: EventLogResource,
     raw_store: RawStoreResource,
+    archive: ArchiveResource,
     clickhouse: ClickHouseResource,
 ) -> dg.AssetCheckResult:
-    """Compare by log position, and name what is in one store only."""
-    with closing(event_log.open()) as log, closing(raw_store.open()) as raw, closing(clickhouse.open()) as client:
-        ranges = _hours_ranges(log, ingest_hours(context))
-        ranges = subtract(ranges, unread(ranges, committed(log)))
-        differences = compare_live(raw, client, ranges, committed(log, LIVE_GROUP))
-        return dg.AssetCheckResult(
-            passed=differences.is_empty(),
-            description="; ".join(_named(differences)) or None,
-            metadata={"offsets": total(ranges), "missing": differences.height, "differences": table(differences)},
-        )
+    """Compare by log position, and name what is lost, doubled or changed."""
+    with opened(event_log, raw_store, archive, clickhouse) as stores:
+        ranges = _hours_ranges(stores.log, ingest_hours(context))
+        return as_result(audit_positions(stores, "ClickHouse", ranges))
 
 
 @dg.asset_check(
@@ -213,17 +209,6 @@ def _hours_ranges(log: EventLog, hours: list[datetime]) -> list[PositionRange]:
 def _parts(store: Archive, hours: list[datetime], ranges: list[PositionRange]) -> list[ArchivePart]:
     parts = [part for hour in hours for part in store.parts(hour)]
     return [part for part in parts if intersect(covered([part]), ranges)] if ranges else parts
-
-
-def _named(differences: pl.DataFrame, most: int = 5) -> list[str]:
-    """`raw store lacks content-events/2@1841 (workspace demo, event 0190…)`, the first few."""
-    named = [
-        f"{row['missing_in']} lacks {row['log_topic']}/{row['log_partition']}@{row['log_offset']} "
-        f"(workspace {row['workspace']}, event {row['event_id']})"
-        for row in differences.head(most).to_dicts()
-    ]
-    more = differences.height - most
-    return [*named, f"and {more:,} more"] if more > 0 else named
 
 
 def _hours_of(gaps: pl.DataFrame) -> list[str]:

@@ -27,7 +27,7 @@ VERDICT_SCHEMA: dict[str, pl.DataType] = {
     "received_at": UTC_MS,
     **POSITION_SCHEMA,
 }
-KEY_SCHEMA: dict[str, pl.DataType] = {"workspace": pl.String(), "event_key": pl.String(), **POSITION_SCHEMA}
+KEY_SCHEMA: dict[str, pl.DataType] = {"workspace": pl.String(), "event_id": pl.String(), **POSITION_SCHEMA}
 
 _SPECIAL = {
     "event_id": "toString(event_id)",
@@ -36,6 +36,7 @@ _SPECIAL = {
     "event_key": "leftPad(lower(hex(event_key)), 32, '0')",
 }
 _IDS_AT_ONCE = 2_000
+_UUID_PIECES = ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))
 _THESE = """
 (workspace, event_id) IN
     (SELECT pair.1, toUUID(pair.2) FROM
@@ -54,8 +55,11 @@ def verdicts_at(client: Client, ranges: Sequence[PositionRange]) -> pl.DataFrame
 
 
 def keys_at(client: Client, ranges: Sequence[PositionRange]) -> pl.DataFrame:
-    """Rows of the identity index in the ranges (KEY_SCHEMA); `event_key` is the id's 32 hexadecimal digits."""
-    return _read(client, "event_positions", KEY_SCHEMA, ranges)
+    """Rows of the identity index in the ranges (KEY_SCHEMA)."""
+    digits = {"event_key" if name == "event_id" else name: dtype for name, dtype in KEY_SCHEMA.items()}
+    pieces = (pl.col("event_key").str.slice(start, length) for start, length in _UUID_PIECES)
+    keys = _read(client, "event_positions", digits, ranges)
+    return keys.with_columns(event_id=pl.concat_str(*pieces, separator="-")).select(list(KEY_SCHEMA))
 
 
 def stored_positions(client: Client, identities: pl.DataFrame) -> pl.DataFrame:

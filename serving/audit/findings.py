@@ -81,14 +81,15 @@ def shortened(value: object) -> str:
 
 
 def describe(row: Mapping[str, Any]) -> str:
-    """A finding as one line: `raw store: content-events/2@1841 changed (workspace …): actor is 'x', should be 'y'`."""
+    """A finding as one line: `raw store: content-events/2@1841 in events changed (workspace …): actor is 'x', …`."""
     where = row["place"]
     if row["log_topic"]:
         where = f"{row['log_topic']}/{row['log_partition']}@{row['log_offset']} in {row['place']}"
     elif row["bucket"] is not None:
         where = f"{row['place']} {row['network']} {row['bucket']:%Y-%m-%d %H:%M}".replace("  ", " ")
     identity = f" (workspace {row['workspace']}, event {row['event_id']})" if row["event_id"] else ""
-    line = f"{row['store']}: {where} {row['kind']}{identity}"
+    lacks = row["kind"] == "missing"
+    line = f"{row['store']} lacks {where}{identity}" if lacks else f"{row['store']}: {where} {row['kind']}{identity}"
     if row["columns"]:
         line += f": {row['columns']} is {row['found']}, should be {row['expected']}"
     elif row["found"]:

@@ -54,10 +54,20 @@ def test_in_the_raw_store(
     assert f"{lost['log_topic']}/{lost['log_partition']}" in (account.description or "")
     assert f"offsets {lost['log_offset']}" in (account.description or "")
 
-    whole = check(realtime, instance, "raw_events", "archive_is_whole")
-    assert not whole.passed
-    assert f"raw store lacks {position(lost)}" in (whole.description or "")
-    assert lost["event_id"] in (whole.description or "")
+    assert f"raw store lacks {position(lost)}" in (account.description or "")
+    assert lost["event_id"] in (account.description or "")
+
+
+def test_a_value_changed_in_the_raw_store(
+    platform: Any, realtime: dg.Definitions, instance: dg.DagsterInstance, archived: pl.DataFrame
+) -> None:
+    changed = archived.row(7, named=True)
+    with sqlite3.connect(platform.home / "raw_store.db") as database:
+        database.execute("UPDATE events SET actor = 'mallory' WHERE event_id = ?", [changed["event_id"]])
+    found = check(realtime, instance, "raw_events", "accounting_equation")
+    assert not found.passed
+    assert f"{position(changed)} in events changed" in (found.description or "")
+    assert f"actor is 'mallory', should be '{changed['actor']}'" in (found.description or "")
 
 
 def test_in_the_archive(
@@ -91,7 +101,7 @@ def test_in_the_archive_when_the_whole_part_is_gone(
     found = check(realtime, instance, "raw_events", "archive_is_whole")
     assert not found.passed
     assert part.path in (found.description or "")
-    assert found.metadata["differences"].value.count("\n") > 2
+    assert found.metadata["found"].value.count("\n") > 2
 
 
 def test_in_clickhouse(
@@ -112,7 +122,7 @@ def test_in_clickhouse(
     assert not found.passed
     assert f"ClickHouse lacks {position(lost)}" in (found.description or "")
     assert lost["event_id"] in (found.description or "")
-    assert found.metadata["missing"].value == 1
+    assert found.metadata["findings"].value == 1
 
     # The live views were made before the row was deleted; a row lost from a view is seen against the sealed hour.
     key = event_hour_key(last_hour, lost["network"])
