@@ -58,6 +58,9 @@ class Settings(BaseSettings):
     write_keys: Annotated[SecretStr, NoDecode] = Field(
         default=SecretStr("demo=demo-write-key"), description="workspace=key pairs, separated by commas"
     )
+    worker_id: str = Field(
+        default="", description="A name of this worker that survives restarts: its partitions wait for it a while"
+    )
     topic_partitions: int = Field(default=4, ge=1, le=1024)
     retention_days: int = Field(default=7, ge=1, description="How long the event log keeps messages")
 

@@ -107,7 +107,8 @@ def _streaming(settings: Settings) -> list[ProcessSpec]:
             phase=Phase.STREAMING,
             command=(*tally, "process", "worker", "--group", group),
             ready=WorkerReady(StackPaths(settings.home).worker_stats(group)),
-            environment=environment,
+            # Static membership: started again after a kill, it has its partitions at once, not after a session's end.
+            environment={**environment, "TALLY_WORKER_ID": f"{group}-1"},
         )
         for group in ("raw", "live")
     ]

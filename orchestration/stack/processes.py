@@ -41,6 +41,7 @@ def run_worker_process(settings: Settings, group: Literal["raw", "live"]) -> Non
             event_log_url=settings.event_log_url,
             raw_store_url=settings.raw_store_url,
             clickhouse_url=settings.clickhouse_url,
+            member_id=settings.worker_id or None,
             topic_partitions=settings.topic_partitions,
             retention_days=settings.retention_days,
             stats_path=StackPaths(settings.home).worker_stats(group),
