@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from orchestration.settings import DEFAULT_HOME, SETTINGS_FILE, Settings
 from orchestration.stack import leftovers
@@ -83,7 +82,7 @@ def send_history(
     """Post the simulated days to the collector; returns what the numbers must be."""
     truth = Truth()
     network = SimulatedNetwork(SimulationConfig(seed=SEED, rate=rate, window_seconds=600))
-    sink = _sink(settings, batch_rows=5000)
+    sink = collector_sink(settings, batch_rows=5000)
     try:
         history(network, FaultRates(), start, end, sink, truth=truth, on_progress=lambda rows, _: on_progress(rows))
     finally:
@@ -99,7 +98,7 @@ class LiveStream:
         self.failure = ""
         self._began = time.monotonic()
         self._stop = threading.Event()
-        self._sink = _sink(settings, batch_rows=2000)
+        self._sink = collector_sink(settings, batch_rows=2000)
         self._network = SimulatedNetwork(SimulationConfig(seed=SEED, rate=rate))
         self._thread = threading.Thread(target=self._run, name="live-stream", daemon=True)
 
@@ -137,6 +136,7 @@ class _StoppedError(Exception):
     """Ends the live loop from inside its sink."""
 
 
-def _sink(settings: Settings, **options: Any) -> HttpSink:
+def collector_sink(settings: Settings, batch_rows: int = 2000) -> HttpSink:
+    """Return a sink that posts to this stack's collector with its first write key."""
     key = settings.write_keys.get_secret_value().split(",")[0].partition("=")[2].strip()
-    return HttpSink(f"http://{settings.collector_host}:{settings.collector_port}", key, **options)
+    return HttpSink(f"http://{settings.collector_host}:{settings.collector_port}", key, batch_rows=batch_rows)

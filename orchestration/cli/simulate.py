@@ -20,8 +20,6 @@ from orchestration.cli.times import iso, number, parse_range, parse_time
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
-    from orchestration.settings import Settings
-    from streaming.simulator.run import HttpSink
 
 HISTORY_WINDOW_SECONDS = 600
 """History is generated ten minutes at a time: at low rates a window's cost is mostly fixed."""
@@ -37,7 +35,7 @@ def simulate(
     end: Annotated[str, typer.Option("--to", help="History up to here.")] = "now",
     rate: Annotated[float, typer.Option(min=0.01, max=50_000, help="Mean events a second.")] = 300.0,
     seed: Annotated[int, typer.Option(help="Same seed, rate and time: the same events.")] = 7,
-    duration: Annotated[str | None, typer.Option(help="End live mode after, for example, 90s or 10m.")] = None,
+    duration: Annotated[str | None, typer.Option(help="End live mode after so much of it: 90s, 10m.")] = None,
     steady: Annotated[bool, typer.Option("--steady", help="No daily rhythm, for load tests.")] = False,
     late: Annotated[float, typer.Option(min=0, max=1, help="Share of late rows.")] = 0.01,
     duplicate: Annotated[float, typer.Option(min=0, max=1, help="Share of rows sent twice.")] = 0.005,
@@ -53,6 +51,7 @@ def simulate(
     """
     from pathlib import Path
 
+    from orchestration.demo import collector_sink
     from streaming.simulator import FaultRates, SimulatedNetwork, SimulationConfig, Truth
     from streaming.simulator.run import history, live
 
@@ -104,14 +103,6 @@ def _whole_windows(start: datetime, end: datetime) -> tuple[datetime, datetime]:
     if start >= last:
         raise CliError(f"no whole window of {HISTORY_WINDOW_SECONDS} s lies between {iso(start)} and {iso(end)}")
     return start, last
-
-
-def collector_sink(settings: Settings, batch_rows: int = 2000) -> HttpSink:
-    """Return a sink that posts to this stack's collector with its first write key."""
-    from streaming.simulator.run import HttpSink
-
-    key = settings.write_keys.get_secret_value().split(",")[0].partition("=")[2].strip()
-    return HttpSink(f"http://{settings.collector_host}:{settings.collector_port}", key, batch_rows=batch_rows)
 
 
 def _duration(text: str | None) -> timedelta | None:

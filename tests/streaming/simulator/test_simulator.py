@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from streaming.simulator import FaultRates, SimulatedNetwork, SimulationConfig, Truth, deliver
-from streaming.simulator.run import history
+from streaming.simulator.faults import encode_rows
+from streaming.simulator.run import history, live
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -81,6 +82,32 @@ def test_the_truth_accounts_for_every_row_that_was_sent() -> None:
     assert set(truth.events["event_id"]) <= set(ids)
     assert truth.hourly()["events"].sum() == truth.events.height
     assert (truth.events["occurred_at"] < NOON).any(), "late rows reach back before the first hour"
+
+
+def test_the_truth_of_a_live_stream_that_ends_within_a_window_is_what_was_sent() -> None:
+    net = network(rate=400, window_seconds=2, steady=True)
+    truth = Truth()
+    arrived: list[bytes] = []
+    faults = FaultRates(late=0.02, duplicate=0.05, broken=0.05)
+    sent = live(net, faults, arrived.extend, duration=timedelta(seconds=3), truth=truth)
+    assert truth.start is not None
+    assert truth.end == truth.start + timedelta(seconds=3)
+    assert sent == len(arrived) == truth.summary()["sent"]
+    assert sent == truth.events.height + truth.duplicates + sum(truth.broken.values())
+    assert set(encode_rows(truth.events)) <= set(arrived)
+    assert len(set(arrived) - set(encode_rows(truth.events))) <= sum(truth.broken.values())
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99, 1.0])
+def test_a_part_of_a_delivery_adds_up(share: float) -> None:
+    net = network(rate=300)
+    number = net.windows(NOON, NOON + timedelta(seconds=1)).start
+    whole = deliver(net.window(number), FaultRates(duplicate=0.1, broken=0.1), 7, number)
+    part = whole.first(round(len(whole.rows) * share))
+    assert len(part.rows) == part.clean.height + part.duplicates + sum(part.broken.values())
+    assert set(encode_rows(part.clean)) <= set(part.rows)
+    assert part.duplicates <= whole.duplicates
+    assert part.clean.height <= whole.clean.height
 
 
 def test_a_broken_row_never_takes_the_identity_of_a_good_one() -> None:
