@@ -261,7 +261,8 @@ class KafkaConsumer:
 
     def _translated(self, doing: str, error: KafkaException) -> EventLogError:
         cause: KafkaError = error.args[0]
-        if cause.code() in _FENCED:
+        # After a fatal error (another member joined under our name) this client never gets another message: join anew.
+        if cause.code() in _FENCED or cause.fatal() or cause.code() == KafkaError._FATAL:
             return FencedError(f"{self._fenced_text('its partitions')} ({cause.str()})")
         return explain(self._url, f"{doing} in group {self._group!r}", error)
 

@@ -43,6 +43,7 @@ _log = logging.getLogger(__name__)
 
 _NAP = 0.02  # between looks at the log while a batch gathers or is being written
 _IDLE_POLL = 0.5
+_SETTLED = 15.0  # seconds after which a membership that ended was a good one: the next attempt comes at once
 _TRICKLE = 500  # a poll that brought fewer messages has emptied the log: give the batch time to fill
 
 
@@ -94,16 +95,19 @@ class Worker:
         """Work until told to stop. A log that is down, or membership lost, begins a new session; nothing is lost."""
         backoff = Backoff()
         while not self._stop.is_set():
+            began = time.monotonic()
             try:
                 self._session()
             except StoppedError:
                 break
             except FencedError as error:
+                # Two members under one name fence each other: without a pause they would do nothing else.
                 _log.warning("group %s: lost its partitions, joining again: %s", self._config.group, error)
+                self._stop.wait(backoff.next_delay())
             except LogUnavailableError as error:
                 self._progress.problem(f"event log is not available: {error}")
                 self._stop.wait(backoff.next_delay())
-            else:
+            if time.monotonic() - began > _SETTLED:
                 backoff = Backoff()
         self._thread.close()
         self._progress.state("stopped")
@@ -183,6 +187,9 @@ class Worker:
         """Say so when the log skips offsets between the group's position and what it delivers."""
         place = TopicPartition(piece.topic, piece.partition)
         expected = self._positions.get(place)
+        if self._ready is not None:  # decoded and not yet announced: the group's position is about to be its end
+            ends = {TopicPartition(r.topic, r.partition): r.end for r in self._ready.batch.ranges}
+            expected = ends.get(place, expected)
         if expected is not None and piece.offsets and not self._assembler.holds(place) and piece.offsets[0] > expected:
             self._progress.gap(place, expected, piece.offsets[0])
         return piece
