@@ -38,7 +38,7 @@ test: setup ## All tests that need no server beyond pip
 
 servers-test: setup ## Tests and contract suites on real servers: Kafka, MongoDB's protocol, Redis, PostgreSQL, S3
 	@$(BIN)/python tests/servers/run.py $(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile tests/servers \
-	  tests/resources/event_log tests/resources/raw_store tests/resources/archive tests/resources/cache $(ARGS)
+	  tests/resources/event_log tests/resources/raw_store tests/resources/profiles tests/resources/archive tests/resources/cache $(ARGS)
 
 bench: setup ## Measure; prints a table of ratios
 	@if compgen -G 'tests/benchmarks/test_*.py' >/dev/null; then $(BIN)/pytest tests/benchmarks -s --timeout 900 $(ARGS); \
