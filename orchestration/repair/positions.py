@@ -39,7 +39,7 @@ def ranges_of(positions: pl.DataFrame) -> list[PositionRange]:
 def truths(stores: AuditStores, positions: pl.DataFrame) -> list[Truth]:
     """What the log or a whole archive part says about the positions, in pieces of bounded size.
 
-    Positions of which neither says anything are left out: they must not be touched.
+    Beyond the log's end it says that nothing is there.
     """
     state = inspect_archive(stores.archive, stores.clickhouse)
     reach = read_reach(stores.log)

@@ -3,8 +3,8 @@
 Belongs here: the order of the work and its rest. Does not belong here: comparing (`engine`), the process around it
 (`orchestration.auditor`).
 
-A round goes over all log positions, newest first, then over all hours. After each piece it rests three times as long as
-the piece took, so that it uses a quarter of one core beside the traffic.
+A round goes over all log positions, newest first, then over all hours. After each piece it rests as long as the piece
+took, so that it uses at most half a core beside the traffic, and that at low priority.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from serving.audit.record import AuditProgress, open_findings, record, write_pro
 from serving.audit.rollups import spans
 from serving.audit.stores import AuditStores, groups, read_reach
 
-REST = 3.0
+REST = 1.0
 """Seconds of rest for each second of work."""
 EVERY = 10.0
 """Seconds between two looks at the newest rows and at what is open."""

@@ -47,6 +47,7 @@ class Reach:
     raw: dict[TopicPartition, int] = field(default_factory=dict)
     live: dict[TopicPartition, int] = field(default_factory=dict)
     low: dict[TopicPartition, int] = field(default_factory=dict)
+    high: dict[TopicPartition, int] = field(default_factory=dict)
 
     def taken(self, ranges: Sequence[PositionRange], group: str) -> tuple[PositionRange, ...]:
         """The part of the ranges that a group has committed: what lies beyond is on its way."""
@@ -54,10 +55,14 @@ class Reach:
         return common(ranges, [PositionRange(*place, 0, offset) for place, offset in commits.items()])
 
     def kept(self, ranges: Sequence[PositionRange]) -> tuple[PositionRange, ...]:
-        """The part of the ranges that the log still has."""
+        """The part of the ranges of which the log can tell: what it has, and that beyond its end there is nothing."""
         return joined(
             where._replace(start=max(where.start, self.low.get(TopicPartition(*where[:2]), 0))) for where in ranges
         )
+
+    def readable(self, ranges: Sequence[PositionRange]) -> tuple[PositionRange, ...]:
+        """The part of the ranges that the log has."""
+        return common(self.kept(ranges), [PositionRange(*place, 0, end) for place, end in self.high.items()])
 
     def gone(self, ranges: Sequence[PositionRange]) -> tuple[PositionRange, ...]:
         """The part of the ranges that the log has let go of."""
@@ -78,12 +83,15 @@ def read_reach(log: EventLog, topics: Sequence[str] = TOPICS) -> Reach:
         group: {place: commit.offset for place, commit in log.group_commits(group).items() if place.topic in topics}
         for group in (RAW_GROUP, LIVE_GROUP)
     }
-    low = {
-        TopicPartition(topic, partition): first
-        for topic in topics
-        for partition, (first, _) in log.watermarks(topic).items()
+    marks = {
+        TopicPartition(topic, partition): ends for topic in topics for partition, ends in log.watermarks(topic).items()
     }
-    return Reach(commits[RAW_GROUP], commits[LIVE_GROUP], low)
+    return Reach(
+        commits[RAW_GROUP],
+        commits[LIVE_GROUP],
+        low={place: first for place, (first, _) in marks.items()},
+        high={place: end for place, (_, end) in marks.items()},
+    )
 
 
 def units(ranges: Sequence[PositionRange], most: int = UNIT, *, newest_first: bool = False) -> Iterator[PositionRange]:

@@ -43,7 +43,7 @@ def read_truth(
     """Read what the ranges should hold. `parts`: live archive parts; `broken`: paths whose bytes prove nothing."""
     wanted = joined(ranges)
     decoded = reach.kept(wanted)
-    messages = list(stores.log.read([OffsetRange(*where) for where in decoded]))
+    messages = list(stores.log.read([OffsetRange(*where) for where in reach.readable(wanted)]))
     events, rejects = stores.decode(messages)
     older = without(wanted, decoded)
     if not older:

@@ -111,6 +111,12 @@ def test_in_the_raw_store(sealed: Settings, client: Client) -> None:
     assert tally("verify")["ok"] is True
 
 
+def test_a_row_that_is_moved_to_a_position_that_nobody_reads(sealed: Settings, client: Client) -> None:
+    lost = victim(client)
+    raw(sealed, "UPDATE events SET log_offset = log_offset + 1000000 WHERE event_id = ?", lost["event_id"])
+    assert_named_and_repaired(sealed, store="raw store", kind="missing", **lost)
+
+
 def test_in_the_raw_store_a_stored_row_that_is_called_a_duplicate(sealed: Settings, client: Client) -> None:
     lost = victim(client)
     raw(
