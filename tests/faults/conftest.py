@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from contracts.event_types import TOPICS
@@ -30,6 +32,12 @@ from streaming.worker.config import WorkerConfig
 from streaming.worker.main import run_worker
 options = json.loads(sys.argv[1])
 run_worker(WorkerConfig(**{**options, "stats_path": Path(options["stats_path"])}))
+"""
+_COLLECTOR = """
+import sys
+from streaming.collector.config import CollectorConfig, parse_write_keys
+from streaming.collector.main import run_collector
+run_collector(CollectorConfig(sys.argv[1], parse_write_keys("demo=secret"), port=int(sys.argv[2]), topic_partitions=2))
 """
 _TYPES = ("reaction.added", "ad.clicked", "user.signed_in", "post.created")
 
@@ -155,3 +163,41 @@ def eventually() -> Callable[..., None]:
             time.sleep(0.02)
 
     return wait
+
+
+@pytest.fixture
+def collector_command() -> Callable[[str], list[str]]:
+    """(URL of the log) → the command line of a collector, its port to be added."""
+    return lambda url: [sys.executable, "-c", _COLLECTOR, url]
+
+
+@pytest.fixture
+def start_collector(
+    log_url: str, collector_command: Callable[[str], list[str]]
+) -> Iterator[Callable[..., tuple[subprocess.Popen[bytes], httpx.Client]]]:
+    """Start a collector process; returns it and a client with a write key."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(crash_at: str = "") -> tuple[subprocess.Popen[bytes], httpx.Client]:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        environment = {**os.environ, "TALLY_CRASH_AT": crash_at}
+        process = subprocess.Popen([*collector_command(log_url), str(port)], env=environment)
+        started.append(process)
+        client = httpx.Client(base_url=f"http://127.0.0.1:{port}", headers={"X-Write-Key": "secret"}, timeout=20)
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                if client.get("/readyz").status_code == 200:
+                    return process, client
+            except httpx.TransportError:
+                pass
+            assert time.monotonic() < deadline, "the collector did not start"
+            time.sleep(0.05)
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.wait()

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import socket
 import subprocess
-import sys
-import time
 import uuid
 
 import httpx
@@ -16,42 +12,6 @@ import pytest
 
 from contracts.event_types import TOPICS
 from resources.event_log.base import OffsetRange
-
-_COLLECTOR = """
-import sys
-from streaming.collector.config import CollectorConfig, parse_write_keys
-from streaming.collector.main import run_collector
-run_collector(CollectorConfig(sys.argv[1], parse_write_keys("demo=secret"), port=int(sys.argv[2]), topic_partitions=2))
-"""
-
-
-@pytest.fixture
-def start_collector(log_url):
-    started = []
-
-    def start(crash_at=""):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        environment = {**os.environ, "TALLY_CRASH_AT": crash_at}
-        process = subprocess.Popen([sys.executable, "-c", _COLLECTOR, log_url, str(port)], env=environment)
-        started.append(process)
-        client = httpx.Client(base_url=f"http://127.0.0.1:{port}", headers={"X-Write-Key": "secret"}, timeout=20)
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                if client.get("/readyz").status_code == 200:
-                    return process, client
-            except httpx.TransportError:
-                pass
-            assert time.monotonic() < deadline, "the collector did not start"
-            time.sleep(0.05)
-
-    yield start
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
 
 
 def ids_in(event_log):
@@ -104,9 +64,9 @@ def test_sigterm_answers_what_is_running_and_ends_with_zero(start_collector, eve
     assert set(ids_in(event_log)) == {row["event_id"] for row in batch}
 
 
-def test_a_port_in_use_is_named(start_collector, log_url):
+def test_a_port_in_use_is_named(start_collector, collector_command, log_url):
     _, client = start_collector()
-    command = [sys.executable, "-c", _COLLECTOR, log_url, str(client.base_url.port)]
+    command = [*collector_command(log_url), str(client.base_url.port)]
     second = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert second.returncode != 0
     assert f"cannot listen on 127.0.0.1:{client.base_url.port}" in second.stderr

@@ -1,65 +1,30 @@
-"""Answers that get lost on the way: the insert happened, and nobody was told."""
+"""Answers that get lost on the way, requests that are cut short, a network that is slow: nobody knows what was done."""
 
 from __future__ import annotations
 
-import contextlib
-import socket
+import json
 import threading
+import uuid
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
+from history import History, times
+from lossy_proxy import LossyProxy
 
+from contracts.event_types import TOPICS
+from resources.event_log.base import OffsetRange
+from resources.raw_store import open_raw_store
+from resources.raw_store.base import PositionRange
 from streaming.sources.files import wait_until_processed
 from streaming.worker.config import WorkerConfig
 from streaming.worker.main import run_worker
 
 
-class LossyProxy:
-    """Forwards TCP to a ClickHouse; swallows the answers of the next `lose` INSERTs and cuts the connection."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self._target = (host, port)
-        self.lose = 0
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listening.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        self._listening.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listening.accept()
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
-        is_insert = threading.Event()
-        with contextlib.suppress(OSError), client, socket.create_connection(self._target) as upstream:
-            threading.Thread(target=self._send_on, args=(client, upstream, is_insert), daemon=True).start()
-            while answer := upstream.recv(65536):
-                if is_insert.is_set() and self.lose > 0:
-                    self.lose -= 1
-                    break
-                client.sendall(answer)
-            for side in (client, upstream):  # a close alone would wait for the other thread's recv
-                side.shutdown(socket.SHUT_RDWR)
-
-    @staticmethod
-    def _send_on(client: socket.socket, upstream: socket.socket, is_insert: threading.Event) -> None:
-        with contextlib.suppress(OSError):
-            while request := client.recv(65536):
-                if request.startswith((b"POST ", b"GET ")):
-                    is_insert.clear()
-                if b"INSERT" in request:
-                    is_insert.set()
-                upstream.sendall(request)
-
-
 @pytest.fixture
 def proxy(clickhouse_url):
     parts = urlsplit(clickhouse_url)
-    lossy = LossyProxy(parts.hostname, parts.port)
+    lossy = LossyProxy(parts.hostname, parts.port, b"INSERT")
     yield lossy
     lossy.close()
 
@@ -90,3 +55,82 @@ def test_twenty_lost_answers_neither_lose_nor_double_a_row(
     assert clickhouse.query(minutes).result_rows == [(stored,)]
     rejects = clickhouse.query("SELECT countIf(verdict = 'duplicate'), count() FROM live_rejects FINAL").result_rows
     assert rejects == [(duplicate, duplicate + quarantined)]
+
+
+@pytest.fixture
+def collector_proxy(start_collector):
+    _, client = start_collector()
+    lossy = LossyProxy("127.0.0.1", client.base_url.port, b"POST /v1/events")
+    yield lossy
+    lossy.close()
+
+
+def send_until_acknowledged(proxy, history, batches=10, rows=20):
+    """As a client does: no 200, send again. Returns how often rows went out again."""
+    again = 0
+    for _ in range(batches):
+        batch = [
+            {
+                "event_id": str(uuid.uuid4()),
+                "type": "ad.clicked",
+                "actor": f"a{n}",
+                "occurred_at": "2026-03-01T10:00:00Z",
+            }
+            for n in range(rows)
+        ]
+        ids = [row["event_id"] for row in batch]
+        history.sending(ids)
+        while True:
+            try:
+                answer = httpx.post(
+                    f"http://127.0.0.1:{proxy.port}/v1/events",
+                    json=batch,
+                    headers={"X-Write-Key": "secret"},
+                    timeout=30,
+                )
+            except httpx.TransportError:
+                again += 1
+                continue
+            assert answer.status_code == 200
+            history.answered(ids)
+            break
+    return again
+
+
+def ids_in_the_log(event_log):
+    places = [OffsetRange(t, p, *bounds) for t in TOPICS for p, bounds in event_log.watermarks(t).items()]
+    return [json.loads(value)["event_id"] for chunk in event_log.read(places) for value in chunk.values]
+
+
+def test_twenty_lost_acknowledgements_store_every_row_once(
+    collector_proxy, event_log, whole_log, start_worker, tmp_path
+):
+    """Twenty times the rows are durable and the 200 is lost: the log holds them again, the store does not."""
+    history = History()
+    collector_proxy.lose = 20
+    assert send_until_acknowledged(collector_proxy, history) == 20
+    assert collector_proxy.lose == 0
+    assert len(ids_in_the_log(event_log)) == (10 + 20) * 20
+    start_worker("raw")
+    assert wait_until_processed(event_log, ["raw"], whole_log(), timeout=60)
+    store = open_raw_store(f"sqlite:///{tmp_path}/raw.db")
+    ranges = [PositionRange(*place) for place in whole_log()]
+    stored = [event_id for chunk in store.read_events(ranges) for event_id in chunk["event_id"]]
+    counts = store.verdicts(ranges).values()
+    store.close()
+    assert history.judge(times(stored)) == []
+    assert sum(count.duplicate for count in counts) == 20 * 20
+
+
+def test_requests_that_are_cut_short_leave_nothing_behind(collector_proxy, event_log):
+    history = History()
+    collector_proxy.cut = 20
+    assert send_until_acknowledged(collector_proxy, history) == 20
+    assert history.judge(times(ids_in_the_log(event_log))) == []
+
+
+def test_a_slow_network_loses_nothing(collector_proxy, event_log):
+    history = History()
+    collector_proxy.delay = 0.1
+    assert send_until_acknowledged(collector_proxy, history) == 0
+    assert history.judge(times(ids_in_the_log(event_log))) == []
