@@ -12,7 +12,7 @@ import typer
 
 from orchestration.cli.errors import CliError, ExitCode
 from orchestration.cli.output import JsonFlag, bad, good, out, print_json, table, warn
-from orchestration.cli.times import iso, number
+from orchestration.cli.times import counted, iso, number
 
 if TYPE_CHECKING:
     import polars as pl
@@ -95,9 +95,9 @@ def _show(loaded: Mapping, mapped: MappedBatch, reasons: dict[str, int], show: i
     verdict = (
         good("fine") if not rejected.height else (warn("some rows refused") if valid.height else bad("no row passes"))
     )
-    console.print(f"{loaded.label} on {number(mapped.rows_read)} rows: ", end="", markup=False)
+    console.print(f"{loaded.label} on {counted(mapped.rows_read, 'row')}: ", end="", markup=False)
     console.print(verdict)
-    console.print(f"{number(valid.height)} events, {number(rejected.height)} rows refused.", markup=False)
+    console.print(f"{counted(valid.height, 'event')}, {counted(rejected.height, 'row')} refused.", markup=False)
     for event in valid.select(CANONICAL).head(show).iter_rows(named=True):
         cells = [(name, _text(value)) for name, value in event.items()]
         console.print(table("", ("column", "value"), cells))

@@ -17,7 +17,7 @@ from contextlib import contextmanager, redirect_stderr
 from datetime import date, datetime
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
@@ -44,11 +44,18 @@ def err() -> Console:
     return _console(sys.stderr)
 
 
-def _console(file: object) -> Console:
+def _console(file: TextIO) -> Console:
     from rich.console import Console
 
-    is_terminal = bool(getattr(file, "isatty", lambda: False)())
-    return Console(file=file, highlight=False, soft_wrap=not is_terminal, width=None if is_terminal else PLAIN_WIDTH)  # type: ignore[arg-type]  # sys.stdout and sys.stderr are text streams
+    class PipeConsole(Console):
+        """rich ends the process with exit code 1 when the reader (head, less) has seen enough; that is no failure."""
+
+        def on_broken_pipe(self) -> None:
+            raise  # noqa: PLE0704 - rich calls this where it handles the BrokenPipeError, which `cli.app` knows
+
+    is_terminal = file.isatty()
+    width = None if is_terminal else PLAIN_WIDTH
+    return PipeConsole(file=file, highlight=False, soft_wrap=not is_terminal, width=width)
 
 
 @contextmanager

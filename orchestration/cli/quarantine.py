@@ -13,7 +13,7 @@ import typer
 from orchestration.cli.context import load_settings
 from orchestration.cli.errors import CliError
 from orchestration.cli.output import JsonFlag, out, print_json, table
-from orchestration.cli.times import ago, number, parse_time
+from orchestration.cli.times import ago, counted, number, parse_time
 
 if TYPE_CHECKING:
     from resources.raw_store.base import QuarantineFilter
@@ -91,7 +91,7 @@ def show(
         console.print(f"  problem  {row['detail']}" + (f" [{row['field']}]" if row["field"] else ""), markup=False)
         console.print(f"  seen     {ago(row['first_seen'])}, receipt {row['receipt_id']}", markup=False)
         console.print(f"  row      {_preview(row['payload'])}", markup=False)
-    console.print(f"{len(rows)} rows" + ("; --limit shows more" if len(rows) == limit else ""))
+    console.print(counted(len(rows), "row") + ("; --limit shows more" if len(rows) == limit else ""))
 
 
 def _preview(payload: bytes) -> str:
@@ -135,7 +135,7 @@ def replay(
     rows += [(f"still refused: {name}", number(count)) for name, count in report.refused.most_common()]
     rows += [(f"cannot be replayed: {name}", number(count)) for name, count in report.stuck.most_common() if count]
     out().print(table("Replay" + (" (dry run)" if dry_run else ""), ("", "rows"), rows, right=("rows",)))
-    out().print(f"{number(report.matched)} rows matched.")
+    out().print(f"{counted(report.matched, 'row')} matched.")
 
 
 def discard(
@@ -167,7 +167,7 @@ def discard(
     if json:
         print_json({"matched": len(ids), "discarded": changed, "dry_run": dry_run})
     else:
-        out().print(f"{number(len(ids))} rows match, {number(changed)} discarded.")
+        out().print(f"{counted(len(ids), 'row')} matched, {number(changed)} discarded.")
 
 
 def _filter(conditions: Mapping[str, Any], status: str = "open") -> QuarantineFilter:

@@ -15,7 +15,7 @@ import typer
 from orchestration.cli.context import load_settings
 from orchestration.cli.errors import CliError
 from orchestration.cli.output import JsonFlag, fitting, out, print_json, table, warn
-from orchestration.cli.times import iso, number, parse_time, parse_zone
+from orchestration.cli.times import counted, iso, number, parse_time, parse_zone
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -212,7 +212,7 @@ def sql(
     numeric = [name for name, kind in frame.schema.items() if kind.is_numeric()]
     console = out()
     console.print(fitting("", frame.columns, rows, right=numeric))
-    console.print(f"{frame.height:,} rows" + (f", {SHOWN_ROWS:,} shown" if frame.height > SHOWN_ROWS else ""))
+    console.print(counted(frame.height, "row") + (f", {SHOWN_ROWS:,} shown" if frame.height > SHOWN_ROWS else ""))
 
 
 def _clickhouse_sql(settings: Settings, statement: str) -> pl.DataFrame:

@@ -105,3 +105,8 @@ def number(value: object) -> str:
     if isinstance(value, float) and not value.is_integer():
         return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.1f}"
     return f"{int(value):,}"
+
+
+def counted(count: int, thing: str) -> str:
+    """`1 row`, `2,000 rows`."""
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -122,6 +123,17 @@ def test_a_store_that_is_down_exits_3_and_says_so_in_two_lines(
         "error: ClickHouse at http://127.0.0.1:9/tally does not answer: Connection refused",
         "  `tally status` shows what runs, `tally up` starts it",
     ]
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure() -> None:
+    for arguments in (["metrics"], ["metrics", "--json"], ["mapping", "list"]):
+        reading, writing = os.pipe()
+        os.close(reading)  # as `head` does
+        done = subprocess.run(
+            [sys.executable, "-m", "orchestration.cli", *arguments], stdout=writing, stderr=subprocess.PIPE, check=False
+        )
+        os.close(writing)
+        assert (done.returncode, done.stderr) == (0, b""), arguments
 
 
 def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
