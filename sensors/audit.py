@@ -14,8 +14,10 @@ import dagster as dg
 import polars as pl
 
 from assets.describe.markdown import table
-from resources.clickhouse import Client, query_frame
+from resources.clickhouse import Client
 from resources.dagster_resources import ClickHouseResource
+from serving.audit.findings import named
+from serving.audit.record import open_findings
 
 CHECK_OF_STORE = {
     "raw store": ("raw_events", "accounting_equation"),
@@ -27,15 +29,6 @@ CHECK_OF_STORE = {
 }
 """The check that says of a store, by its name in `audit_findings`, whether it is right."""
 
-_OPEN = """
-SELECT toString(store) AS store, toString(kind) AS kind, place, toString(log_topic) AS topic,
-    log_partition AS partition, log_offset AS offset, workspace, event_id, bucket, toString(network) AS network,
-    columns, expected, found
-FROM audit_findings FINAL
-WHERE open = 1
-ORDER BY store, place, topic, partition, offset, bucket
-LIMIT 1000
-"""
 _SHOWN = 200
 
 
@@ -59,7 +52,7 @@ def build_audit_sensor(*, running: bool) -> dg.SensorDefinition:
 def evaluate(clickhouse: Client, cursor: str | None) -> dg.SensorResult:
     """One tick. The cursor names, per store, the findings that were reported last; '' stands for none."""
     reported: dict[str, str] = json.loads(cursor) if cursor else {}
-    found = query_frame(clickhouse, _OPEN)
+    found = open_findings(clickhouse)
     now = {store: _digest(found.filter(pl.col("store") == store)) for store in CHECK_OF_STORE}
     changed = [store for store, digest in now.items() if digest != reported.get(store, "")]
     if not changed:
@@ -74,20 +67,9 @@ def _evaluation(store: str, found: pl.DataFrame) -> dg.AssetCheckEvaluation:
         asset_key=dg.AssetKey(asset),
         check_name=check,
         passed=found.is_empty(),
-        description=_words(found) or "the auditor's findings are gone",
+        description="; ".join(named(found)) or "the auditor's findings are gone",
         metadata={"findings": found.height, "found": table(found.head(_SHOWN)), "repair": "tally repair"},
     )
-
-
-def _words(found: pl.DataFrame, most: int = 5) -> str:
-    lines = [
-        f"{row['store']}: {row['place']} {row['network']} {row['kind']}".replace("  ", " ")
-        + (f" at {row['topic']}/{row['partition']}@{row['offset']}" if row["topic"] else "")
-        + (f" (workspace {row['workspace']}, event {row['event_id']})" if row["event_id"] else "")
-        + (f": {row['columns']} is {row['found']}, should be {row['expected']}" if row["columns"] else "")
-        for row in found.head(most).to_dicts()
-    ]
-    return "; ".join(lines) + (f"; and {found.height - most:,} more" if found.height > most else "")
 
 
 def _digest(found: pl.DataFrame) -> str:

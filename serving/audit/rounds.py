@@ -29,7 +29,9 @@ REST = 1.0
 """Seconds of rest for each second of work."""
 EVERY = 10.0
 """Seconds between two looks at the newest rows and at what is open."""
-RECENT = 2_000
+PIECE = 8_000
+"""Offsets per look: the auditor shares its machine with the traffic, and memory is what a wide row costs."""
+RECENT = 500
 """Offsets per partition that are new."""
 BY_TIME = tuple(store for store in STORES if store not in BY_POSITION)
 
@@ -71,7 +73,7 @@ class Auditor:
         self._stop.wait(max(0.0, EVERY - self._round_seconds))
 
     def _scopes(self, positions: tuple[PositionRange, ...]) -> Iterator[AuditScope]:
-        yield from (AuditScope(BY_POSITION, group) for group in reversed(list(groups(positions))))
+        yield from (AuditScope(BY_POSITION, group) for group in reversed(list(groups(positions, PIECE))))
         everything = AuditScope()
         hours = spans(self._stores.clickhouse, everything.start, everything.end)
         yield from (AuditScope(BY_TIME, (), span.start, span.end) for span in reversed(hours))
