@@ -64,8 +64,10 @@ def demo(
         raise CliError(f"no such file: {data}")
     mapping = load_mapping(network) if network else None
     home = demo_home()
-    # A supervisor that ends the demo (a CI job, `timeout`) must not leave the stack behind.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A supervisor that ends the demo (a CI job, `timeout`) must not leave the stack behind. A shell starts what runs in
+    # its background with SIGINT ignored, and Dagster, after a run in this process, gives SIGTERM what SIGINT had.
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, signal.default_int_handler)
     with only_one(home):
         os.environ["TALLY_HOME"] = str(home)
         settings = demo_settings(home)
