@@ -38,23 +38,31 @@ def register(parent: typer.Typer) -> None:
 
 
 def list_rows(json: JsonFlag = False) -> None:
-    """Count refused rows by status, reason and network.
+    """Count refused rows by status, reason and network. Transient: the same row may pass later, as it is.
 
     Example: [bold]tally quarantine list[/]
     """
+    from contracts.rejects import REASONS
     from orchestration.stack.stores import raw_store
 
     with raw_store(load_settings()) as store:
         counts = store.quarantine_counts()
     rows = counts.sort("status", "rows", descending=[False, True]).to_dicts()
+    for row in rows:
+        row["class"] = REASONS[row["reason"]].reason_class if row["reason"] in REASONS else "permanent"
     if json:
         print_json(rows)
         return
     if not rows:
         out().print("The quarantine is empty.")
         return
-    cells = [(row["status"], row["reason"], row["network"], number(row["rows"]), ago(row["last_seen"])) for row in rows]
-    out().print(table("Quarantine", ("status", "reason", "network", "rows", "last seen"), cells, right=("rows",)))
+    cells = [
+        (*(row[name] for name in ("status", "reason", "class", "network")), number(row["rows"]),
+         ago(row["first_seen"]), ago(row["last_seen"]))
+        for row in rows
+    ]  # fmt: skip
+    columns = ("status", "reason", "class", "network", "rows", "first seen", "last seen")
+    out().print(table("Quarantine", columns, cells, right=("rows",)))
     out().print("See rows: `tally quarantine show --reason …`; try again: `tally quarantine replay --dry-run`.")
 
 
@@ -89,7 +97,10 @@ def show(
         console.print(f"  where    {row['place']} ({row['workspace']}/{row['network'] or '-'})", markup=False)
         console.print(f"  in log   {row['log_topic']}/{row['log_partition']}@{row['log_offset']}", markup=False)
         console.print(f"  problem  {row['detail']}" + (f" [{row['field']}]" if row["field"] else ""), markup=False)
-        console.print(f"  seen     {ago(row['first_seen'])}, receipt {row['receipt_id']}", markup=False)
+        console.print(
+            f"  seen     {ago(row['first_seen'])}, attempts {row['attempts']}, receipt {row['receipt_id']}",
+            markup=False,
+        )
         console.print(f"  row      {_preview(row['payload'])}", markup=False)
     console.print(counted(len(rows), "row") + ("; --limit shows more" if len(rows) == limit else ""))
 

@@ -29,6 +29,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from fault_report import pytest_terminal_summary  # noqa: F401 - a hook: prints the table of tests/servers/faults
 
 from deploy.servers import Server, kafka, mongodb, postgresql, redis, s3
 from deploy.servers.scratch import scratch_folder

@@ -156,6 +156,7 @@ def test_discard_needs_a_filter_and_keeps_the_rows(settings: Settings, refused: 
     counts = json.loads(runner.invoke(app, ["quarantine", "list", "--json"]).stdout)
     assert sum(row["rows"] for row in counts) == 4
     assert {row["status"] for row in counts} == {"discarded"}
+    assert {row["class"] for row in counts} == {"permanent"}
 
 
 def test_show_names_place_and_problem(settings: Settings, refused: Path) -> None:

@@ -1,0 +1,47 @@
+"""A Dagster run that dies after it has published everything and before it has told Dagster: the numbers stand."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from contents import differences, read_contents
+from journey import Journey
+
+from orchestration.settings import Settings
+from orchestration.stack.lifecycle import write_dagster_home
+from resources.clickhouse import open_clickhouse
+from serving.verify import verify
+
+_SEAL = """
+from datetime import UTC, datetime
+from orchestration.sealing import seal
+from orchestration.settings import Settings
+sealed = seal(Settings(), datetime(1995, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
+print(sum(report.published.height for report in sealed.reports))
+"""
+
+
+def test_a_run_killed_before_it_reported(clickhouse_url: str, tmp_path: Path) -> None:
+    """The next run finds every hour sealed and publishes nothing: readers saw the numbers all along."""
+    home = tmp_path / "home"
+    home.mkdir()
+    settings = Settings(home=home, clickhouse_url=clickhouse_url, topic_partitions=2)
+    Journey(settings).run("work")
+    write_dagster_home(settings)
+    command = [sys.executable, "-c", _SEAL]
+    environment = {**os.environ, **settings.environment()}
+    killed = subprocess.run(
+        command, env={**environment, "TALLY_CRASH_AT": "seal.before_report"}, capture_output=True, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
+    before = read_contents(settings)
+    assert before["engagement_daily"].height > 0
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (again.returncode, again.stdout.split()) == (0, ["0"]), again.stderr[-2000:]
+    assert differences(read_contents(settings), before) == []
+    with open_clickhouse(clickhouse_url) as client:
+        assert set(verify(client)["verdict"]) == {"equal"}
