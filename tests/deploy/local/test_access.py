@@ -63,6 +63,17 @@ def test_neither_does_a_definition_and_none_writes_a_file(http: httpx.Client, pa
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
+def test_inserted_values_are_no_way_round(http: httpx.Client, path: Path) -> None:
+    http.post("/", content="CREATE TABLE line (s String) ENGINE = Memory").raise_for_status()
+    for rows in (1, 100_000):  # one that is checked, and one too long to be looked at as a whole
+        values = ",".join([f"(file('{path}'))", *["('what a literal is')"] * rows])
+        answer = http.post("/", content=f"INSERT INTO line VALUES {values}")
+        assert answer.status_code >= 400, answer.text
+    assert http.post("/", content="SELECT count() FROM line").text == "0\n"
+    http.post("/", content="INSERT INTO line VALUES ('a file'), (concat('b', 'c'))").raise_for_status()
+    assert http.post("/", content="SELECT s FROM line ORDER BY s").text == "a file\nbc\n"
+
+
 def test_tables_of_the_default_database_survive_a_restart(tmp_path: Path, start_clickhouse: Callable[..., Any]) -> None:
     """The engine lays a folder under `default`, which is taken away at each start: what was made in it must stay."""
     for total in ("2", "4"):
