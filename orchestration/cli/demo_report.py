@@ -96,7 +96,12 @@ def _show_numbers(settings: Settings, shown: Shown) -> None:
             cells[metric] = number(row["value"])
     rows = [[*key, *(cells.get(name, "-") for name in (*SHOWN_METRICS, ""))] for key, cells in sorted(columns.items())]
     out().print(
-        table("Metrics by day (UTC) and network", ("day", "network", *SHOWN_METRICS, ""), rows, right=SHOWN_METRICS)
+        table(
+            "Metrics by day (UTC) and network; partial: cut by the range, or still filling",
+            ("day", "network", *SHOWN_METRICS, ""),
+            rows,
+            right=SHOWN_METRICS,
+        )
     )
     for dimension in ("topic", "object"):
         question = MetricQuery(
