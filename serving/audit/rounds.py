@@ -29,7 +29,7 @@ REST = 1.0
 """Seconds of rest for each second of work."""
 EVERY = 10.0
 """Seconds between two looks at the newest rows and at what is open."""
-PIECE = 8_000
+PIECE = 4_000
 """Offsets per look: the auditor shares its machine with the traffic, and memory is what a wide row costs."""
 RECENT = 500
 """Offsets per partition that are new."""
@@ -48,6 +48,7 @@ class Auditor:
         self._looked = 0.0
         self._round_seconds = 0.0
         self._began = datetime.now(UTC)
+        self._seen = none()  # whatever look of the round it was
 
     def run(self) -> None:
         """Round after round. Raises what a store raises that does not answer."""
@@ -57,17 +58,17 @@ class Auditor:
     def round(self) -> None:
         """Audit everything once."""
         self._began = datetime.now(UTC)
-        seen = [none()]
+        self._seen = none()
         positions = read_reach(self._stores.log).everything()
         covered = 0
         for scope in self._scopes(positions):
             if self._stop.is_set():
                 return
             self._now_and_then(size(positions), covered)
-            seen.append(self._look(scope))
+            self._look(scope)
             covered += size(scope.ranges or ())
             self._progress(size(positions), covered)
-        self._clear(self._open.join(pl.concat(seen), on=IDENTITY, how="anti", nulls_equal=True))
+        self._clear(self._open.join(self._seen, on=IDENTITY, how="anti", nulls_equal=True))
         self._round_seconds = (datetime.now(UTC) - self._began).total_seconds()
         self._progress(size(positions), covered)
         self._stop.wait(max(0.0, EVERY - self._round_seconds))
@@ -96,6 +97,7 @@ class Auditor:
     def _look(self, scope: AuditScope) -> pl.DataFrame:
         began = time.monotonic()
         found = audit(self._stores, scope).findings
+        self._seen = pl.concat([self._seen, found]).unique(IDENTITY, maintain_order=True)
         new = found.join(self._open, on=IDENTITY, how="anti", nulls_equal=True)
         if not new.is_empty():
             record(self._stores.clickhouse, new, still_there=True)

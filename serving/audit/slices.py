@@ -35,7 +35,7 @@ SLICE_SCHEMA: dict[str, pl.DataType] = {
 }  # fmt: skip
 """Columns that a slice has of a stored event."""
 
-ROWS_AT_ONCE = 60_000
+ROWS_AT_ONCE = 20_000
 
 _SEALED = """
 SELECT toUnixTimestamp(published.bucket) AS hour_s, toString(published.network) AS network,
