@@ -107,7 +107,7 @@ def test_rows_deleted_or_doubled_by_hand_are_named(stores: Stores, monkeypatch: 
     assert found == {("live", CONTENT_EVENTS): (1, 1, [17]), ("live", QUARANTINE): (1, 0, [2])}
     listed = gaps(stores.log, stores.raw, stores.clickhouse, stores.archive).filter(pl.col("kind") == "hole")
     assert f"live: {CONTENT_EVENTS}/{partition}" in listed["place"].to_list()
-    assert all(command.startswith("tally replay --from ") for command in listed["command"])
+    assert all(command.startswith("tally repair --from ") for command in listed["command"])
 
 
 def test_a_store_that_lags_balances_and_says_how_far_it_is(stores: Stores) -> None:
