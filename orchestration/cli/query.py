@@ -62,7 +62,7 @@ def query(
 
     Example: [bold]tally query events --by network --grain day --from -2d[/]
 
-    Example: [bold]tally query reposts --by topic --grain total --order -value --limit 10[/]
+    Example: [bold]tally query shares --by topic --grain total --order -value --limit 10[/]
     """
     from datetime import UTC, datetime
 

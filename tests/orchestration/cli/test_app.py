@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from orchestration.cli import reference
@@ -145,3 +148,18 @@ def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_reference_in_docs_is_up_to_date() -> None:
     assert reference.PAGE.read_text(encoding="utf-8") == reference.render(), "run `make docs`"
+
+
+def test_the_examples_in_help_can_be_typed_as_they_stand() -> None:
+    from contracts.metric_catalogue import catalogue
+
+    lines = re.findall(r"^(?:\w+=\S+ )*tally (.+)$", reference.render(), re.MULTILINE)
+    assert len(lines) > 25
+    for line in lines:
+        words = shlex.split(line.split(" | ")[0])
+        command = get_command(app)
+        while hasattr(command, "commands"):
+            command = command.commands[words.pop(0)]
+        context = command.make_context(command.name, words)  # raises where an option or argument is wrong
+        if command.name == "query":
+            assert context.params["metric"] in catalogue(), line
