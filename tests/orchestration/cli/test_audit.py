@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 
 from orchestration.cli.app import app
 from orchestration.settings import Settings
+from orchestration.stack.stores import event_log
 from resources.archive import ArchivePart, open_archive
 from resources.clickhouse import open_clickhouse
 
@@ -259,6 +261,19 @@ def damage_archive(objects: Path, part: ArchivePart, manifest: Path, plant: str)
         "manifest cut": lambda: manifest.write_bytes(manifest.read_bytes()[:100]),
     }
     damage[plant]()
+
+
+def test_when_the_log_has_let_go_the_archive_is_the_witness(sealed: Settings, client: Client) -> None:
+    with event_log(sealed) as log:
+        assert log.maintain((int(time.time()) + 30 * 86_400) * 1000) == 312
+    found = tally("audit")
+    assert found["clean"] is True
+    assert found["unknown"] == 0
+    lost = victim(client)
+    raw(sealed, "UPDATE events SET actor = 'mallory' WHERE event_id = ?", lost["event_id"])
+    assert_named_and_repaired(sealed, store="raw store", kind="changed", columns="actor", **lost)
+    client.command(f"ALTER TABLE events DELETE WHERE event_id = '{lost['event_id']}' {SYNC}")
+    assert_named_and_repaired(sealed, store="ClickHouse", kind="missing", **lost)
 
 
 def test_late_events_and_a_running_backlog_are_no_findings(sealed: Settings, workers: Any, tmp_path: Path) -> None:
