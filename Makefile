@@ -36,9 +36,10 @@ status: ## Processes, memory, lag, last seal
 test: setup ## All tests that need no server beyond pip
 	@$(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile -m 'not servers' --ignore tests/benchmarks $(ARGS)
 
+# What says sqlite has run in `make test`.
 servers-test: setup ## Tests and contract suites on real servers: Kafka, MongoDB's protocol, Redis, PostgreSQL, S3
-	@$(BIN)/python tests/servers/run.py $(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile tests/servers \
-	  tests/resources/event_log tests/resources/raw_store tests/resources/profiles tests/resources/archive tests/resources/cache $(ARGS)
+	@$(BIN)/python tests/servers/run.py $(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile -k 'not sqlite' tests/servers \
+	  $(addprefix tests/resources/,event_log raw_store profiles archive cache) $(ARGS)
 
 bench: setup ## Measure; prints a table of ratios
 	@if compgen -G 'tests/benchmarks/test_*.py' >/dev/null; then $(BIN)/pytest tests/benchmarks -s --timeout 900 $(ARGS); \

@@ -76,7 +76,8 @@ def command(folder: Path, port: int, *, say: java.Say | None = None) -> list[str
         "s3proxy.credential": secret_key(folder),
         # Checksums that newer clients send; TLS-less loopback needs none.
         "s3proxy.ignore-unknown-headers": "true",
-        "jclouds.provider": "filesystem-nio2",
+        # Not filesystem-nio2: while an object is replaced, its listings lack it, and others.
+        "jclouds.provider": "filesystem",
         "jclouds.identity": "unused",
         "jclouds.credential": "unused",
         "jclouds.filesystem.basedir": str(data),

@@ -3,9 +3,9 @@
 Belongs here: what `make servers-test` does around pytest. Does not belong here: fixtures (`conftest.py`), servers
 (`deploy.servers`).
 
-TALLY_TEST_KAFKA, TALLY_TEST_MONGODB_URL, TALLY_TEST_REDIS_URL and TALLY_TEST_S3_URL turn the contract suites of
-tests/resources to the servers; TALLY_SERVERS_* are for the fixtures of this folder. A URL that is in the environment
-already is kept: so the suites run on somebody's real servers.
+TALLY_TEST_KAFKA, TALLY_TEST_MONGODB_URL and TALLY_TEST_S3_URL turn the contract suites of tests/resources to the
+servers (the cache's runs on a real Redis anyway); TALLY_SERVERS_* are for the fixtures of this folder. A URL that is in
+the environment already is kept: so the suites run on somebody's real servers.
 """
 
 from __future__ import annotations
@@ -66,7 +66,6 @@ def _environment(folder: Path, servers: list[Server]) -> dict[str, str]:
         **{f"TALLY_SERVERS_{name.upper()}_PORT": str(number) for name, number in port.items()},
         "TALLY_TEST_KAFKA": url["kafka"].removeprefix("kafka://"),
         "TALLY_TEST_MONGODB_URL": url["mongodb"],
-        "TALLY_TEST_REDIS_URL": url["redis"],
     }
     if "TALLY_TEST_S3_URL" not in os.environ:
         found |= {"TALLY_TEST_S3_URL": f"{url['s3']}/contract", **s3.client_environment(folder / "s3", port["s3"])}

@@ -1,7 +1,9 @@
-"""Fixtures of the archive's suite: an archive in a folder of the test's own, and events to put into it."""
+"""Fixtures of the archive's suite: an archive of the test's own, in a folder or on S3, and events to put into it."""
 
 from __future__ import annotations
 
+import os
+import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,9 +23,19 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "archive folder"
 
 
-@pytest.fixture
-def archive(folder: Path) -> Archive:
-    return open_archive(folder.as_uri())
+def _kinds() -> list[Any]:
+    s3 = pytest.param("s3", marks=pytest.mark.servers)
+    return ["folder", *([s3] if os.environ.get("TALLY_TEST_S3_URL") else [])]
+
+
+@pytest.fixture(params=_kinds())
+def archive(request: pytest.FixtureRequest, tmp_path: Path) -> Archive:
+    """`TALLY_TEST_S3_URL` (with the AWS_* variables) adds S3, for tests that do not look at the folder themselves."""
+    if request.param == "folder":
+        return open_archive((tmp_path / "archive folder").as_uri())
+    if "folder" in request.fixturenames:
+        pytest.skip("looks at the archive's files in its folder")
+    return open_archive(f"{os.environ['TALLY_TEST_S3_URL'].rstrip('/')}/{uuid.uuid4().hex}")
 
 
 @pytest.fixture

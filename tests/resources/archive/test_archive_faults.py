@@ -163,6 +163,7 @@ except ArchiveUnavailableError as error:
 """
 
 
+@pytest.mark.usefixtures("folder")
 def test_a_full_disk_is_transient_names_the_object_and_leaves_no_part(
     archive: Archive, tmp_path: Path, make_events: Any
 ) -> None:
