@@ -58,15 +58,18 @@ def only_one(home: Path) -> Iterator[None]:
 def demo_settings(home: Path) -> Settings:
     """Settings of the demo's stack. Ports that something else uses are moved, and the folder remembers where to.
 
+    It remembers ports of the environment too: commands in another terminal find the stack by its folder alone.
+
     A stack that runs in this folder keeps its ports; what a crashed one left behind is ended first.
     """
     settings = Settings(home=home)
     if is_running(settings):
         return settings
     leftovers.end(leftovers.members(home))
-    moved = moved_ports(settings, _PORTS)
-    if moved:
-        remember(home / SETTINGS_FILE, moved)
+    given = {name: getattr(settings, name) for name in _PORTS if name in settings.model_fields_set}
+    ports = {f"TALLY_{name.upper()}": str(port) for name, port in given.items()} | moved_ports(settings, _PORTS)
+    if ports:
+        remember(home / SETTINGS_FILE, ports)
     return Settings(home=home)
 
 

@@ -10,6 +10,7 @@ import pytest
 from orchestration.demo import demo_settings, only_one
 from orchestration.settings import Settings
 from orchestration.stack.errors import StackError
+from tests.orchestration.stack.conftest import free_port
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +27,15 @@ def test_a_port_in_use_is_moved_and_remembered(tmp_path: Path) -> None:
     assert settings.dagster_port > port
     again = Settings(home=tmp_path)
     assert (again.dagster_port, again.topic_partitions) == (settings.dagster_port, 2)
+
+
+def test_a_port_of_the_environment_is_remembered_for_other_terminals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TALLY_DAGSTER_PORT", str(free_port()))
+    port = demo_settings(tmp_path).dagster_port
+    monkeypatch.delenv("TALLY_DAGSTER_PORT")
+    assert Settings(home=tmp_path).dagster_port == port
 
 
 def test_the_environment_wins_over_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
