@@ -125,7 +125,7 @@ def test_separated_text_has_no_header(load):
         (b"BZh91AY", TALLY, "is compressed with bzip2"),
         (b'[{"a":1}]', TALLY, "row 1 begins a JSON array"),
         (b"a,b\n1,2\n", GLOBO, "no column"),
-        (b"a,a\n1,2\n", GLOBO, "names a column twice: a, a"),
+        (b"a,a\n1,2\n", GLOBO, "names a column twice: a"),
         (b"", GLOBO, "row 1 holds no header"),
         (HEADER + _click(1) * 20, TALLY, "none of its first 21 rows fits mapping 'tally' (ndjson)"),
     ],
