@@ -25,7 +25,8 @@ up: setup ## Start the local stack
 	@$(BIN)/tally up
 
 servers: setup ## Start a stack on real servers in data/servers: Kafka, MongoDB's protocol, S3, PostgreSQL
-	@TALLY_HOME="$${TALLY_HOME:-data/servers}" $(BIN)/tally up --engines servers
+	@export TALLY_HOME="$${TALLY_HOME:-data/servers}"; $(BIN)/tally up --engines servers; \
+	  echo "For tally's other commands, and for make down: export TALLY_HOME=$$TALLY_HOME"
 
 down: ## Stop the local stack; data stays
 	@$(BIN)/tally down

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -161,6 +162,15 @@ def test_the_spine_on_servers(stack: Stack) -> None:
     assert status["memory"] < 3 * GB
     assert status["quarantine_open"] == 1
 
+    worker = next(process["pid"] for process in status["processes"] if process["name"] == "worker-raw")
+    os.kill(worker, signal.SIGSTOP)
+    assert stack.post(rows(0, 70))["accepted"] == 70
+    lag = {each["group"]: each for each in stack.tally("status")["lag"]}["raw"]
+    assert lag["messages"] == 70
+    assert lag["seconds"] > 0
+    os.kill(worker, signal.SIGCONT)
+    wait_until_read(stack, 1171)
+
     now = datetime.now(UTC).isoformat()
     config = {"ops": {"seal_range": {"config": {"start": "2026-01-05T00:00:00+00:00", "end": now}}}}
     run_id = run_job(stack, "seal", "batch", config)
@@ -178,7 +188,7 @@ def test_the_spine_on_servers(stack: Stack) -> None:
     stack.tally("down")
     stack.tally("up")  # everything is where it was
     assert stack.post(rows(0, 300))["accepted"] == 300
-    wait_until_read(stack, 1401)
+    wait_until_read(stack, 1471)
     assert stack.tally("ledger")["balanced"] is True
     assert stack.tally("verify")["ok"] is True
 

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+from deploy.servers.ports import free_port
 from orchestration.settings import Settings
 from orchestration.stack import leftovers
-from orchestration.stack.ports import is_free
-
-
-def free_port() -> int:
-    """A free port below the range from which the system takes the ports of outgoing connections.
-
-    A port of that range may be taken by anyone's connection between two starts of a stack.
-    """
-    while True:
-        port = random.randrange(20_000, 32_000)
-        if is_free(port):
-            return port
 
 
 @pytest.fixture
