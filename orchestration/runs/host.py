@@ -34,7 +34,9 @@ MOST_WORKERS = 6
 MOST_RUNS = 200
 """A worker is replaced after so many runs, in case something leaks."""
 MOST_BYTES_OF_WORKER = 600 * 1024 * 1024
-IDLE_SECONDS = 120.0
+IDLE_SECONDS = 30.0
+FIRST_AFTER_SECONDS = 10.0
+"""While a stack starts, its other processes need the processor more than the first worker does."""
 _LOOK_SECONDS = 1.0
 
 
@@ -94,6 +96,7 @@ class RunHost:
     def __init__(self, path: Path, preload: str) -> None:
         self._path = path
         self._preload = preload
+        self._began = time.monotonic()
         self._workers: list[Worker] = []
         self._leaving: list[subprocess.Popen[bytes]] = []
         self._selector = selectors.DefaultSelector()
@@ -191,7 +194,7 @@ class RunHost:
             quiet = worker.run_id is None and time.monotonic() - worker.idle_since > IDLE_SECONDS
             if quiet and len(self._workers) > 1:
                 self._drop(worker)
-        if not self._workers:
+        if not self._workers and time.monotonic() > self._began + FIRST_AFTER_SECONDS:
             self._add()
 
 
