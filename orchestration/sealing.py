@@ -27,6 +27,7 @@ from assets.raw_events.asset import describe as describe_hours
 from assets.raw_events.process import Stores
 from assets.sealing import Sealed, SealRequest, seal_range
 from orchestration.checks.sealed import live_against_sealed
+from orchestration.runs.dead import bury
 from orchestration.runs.launcher import this_process
 from orchestration.settings import Settings
 from orchestration.stores import store_resources
@@ -178,6 +179,7 @@ def seal(  # noqa: PLR0917 # callers name what they give where it is not plain
         "cause": cause,
     }
     with open_instance(settings) as instance:
+        bury(instance)
         try:
             seal_job.execute_in_process(
                 run_config={

@@ -68,7 +68,7 @@ class TallyRunLauncher(DefaultRunLauncher):
         if HOST_TAG in run.tags and process:
             return _of_run_host(run, process)
         if process:
-            return _of_process(process)
+            return health_of_process(process)
         if GRPC_INFO_TAG not in run.tags:
             return CheckRunHealthResult(WorkerStatus.RUNNING, "started by something this launcher does not know")
         return self._of_code_server(run)
@@ -124,13 +124,14 @@ def _of_run_host(run: DagsterRun, process: str) -> CheckRunHealthResult:
     except RunHostError:
         held = None
     if held is None:
-        return _of_process(process)
+        return health_of_process(process)
     if held:
         return CheckRunHealthResult(WorkerStatus.RUNNING)
     return CheckRunHealthResult(WorkerStatus.FAILED, "no worker of the run host has it any more")
 
 
-def _of_process(named: str) -> CheckRunHealthResult:
+def health_of_process(named: str) -> CheckRunHealthResult:
+    """Whether the process that a PROCESS_TAG names still lives; FAILED when it is gone from this machine."""
     host, pid, started = named.rsplit(":", 2)
     if host != socket.gethostname():
         return CheckRunHealthResult(WorkerStatus.RUNNING, f"runs on {host}")
