@@ -23,7 +23,7 @@ import psutil
 import pytest
 
 from orchestration.settings import Settings
-from orchestration.stack import leftovers, lifecycle
+from orchestration.stack import leftovers, lifecycle, servers
 from orchestration.stack.plan import plan
 from orchestration.stack.ports import is_free
 from orchestration.stack.stores import prepare_stores
@@ -100,10 +100,16 @@ class Stack:
 
 
 @pytest.fixture
-def stack(tmp_path: Path) -> Iterator[Stack]:
-    """Nothing runs yet; whatever the benchmark starts is ended with it."""
-    names = ("clickhouse", "redis", "collector", "dagster", "realtime_grpc", "batch_grpc")
-    settings = Settings(home=tmp_path / "home", **{f"{name}_port": _free_port() for name in names})
+def stack(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """Nothing runs yet; whatever the benchmark starts is ended with it.
+
+    On embedded engines, or on those that the benchmark's parameter names; skips where the servers cannot run.
+    """
+    engines = getattr(request, "param", "embedded")
+    if engines == "servers" and (problems := servers.missing()):
+        pytest.skip("; ".join(problems))
+    names = [name for name in Settings.model_fields if name.endswith("_port")]
+    settings = Settings(home=tmp_path / "home", engines=engines, **{name: _free_port() for name in names})
     yield Stack(settings)
     lifecycle.down(settings, lambda _event: None)
     leftovers.end(leftovers.members(settings.home), grace=1.0)
