@@ -127,16 +127,16 @@ def _topics(spec: MappingSpec) -> pl.Expr:
 def _time(time: Time, text: pl.DataFrame) -> pl.Series:
     value = text[time.column]
     if time.format == "iso8601":
-        return parse_iso8601(value)
+        return parse_iso8601(value, time.zone)
     if time.format == "iso8601_or_epoch_ms":
-        parsed = parse_iso8601(value)
+        parsed = parse_iso8601(value, time.zone)
         if parsed.null_count() == value.null_count():
             return parsed
         rest = parsed.is_null() & value.is_not_null()
         return parsed.scatter(rest.arg_true(), parse_epoch(value.filter(rest), "ms"))
     if isinstance(time.format, str):
         return parse_epoch(value, _EPOCH_UNITS[time.format])
-    return parse_formats(value, list(time.format))
+    return parse_formats(value, list(time.format), time.zone)
 
 
 def _offset_ms(spec: MappingSpec, context: Context) -> pl.Expr:

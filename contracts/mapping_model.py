@@ -6,11 +6,13 @@ Belongs here: the file's shape and errors that name file and key. Does not belon
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from zoneinfo import available_timezones
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from contracts.event_types import EVENT_TYPES
 
@@ -82,15 +84,39 @@ class Identity(_Strict):
 
 
 class Time(_Strict):
-    """`format`: iso8601, epoch_s, epoch_ms, epoch_us, iso8601_or_epoch_ms, or strptime formats (zone: UTC)."""
+    """`format`: iso8601, epoch_s, epoch_ms, epoch_us, iso8601_or_epoch_ms, or strptime formats.
+
+    `zone`: the IANA time zone of texts without an offset.
+    """
 
     column: str
     format: Literal["iso8601", "epoch_s", "epoch_ms", "epoch_us", "iso8601_or_epoch_ms"] | tuple[str, ...]
+    zone: str = "UTC"
+
+    @field_validator("zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        known = available_timezones() - {
+            "Factory",
+            "localtime",
+        }  # names that tell no zone, and that polars does not know
+        if value in known:
+            return value
+        near = get_close_matches(value, known, n=3)
+        meant = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise ValueError(f"{value!r} is no IANA time zone such as Asia/Kolkata{meant}")
+
+    @model_validator(mode="after")
+    def _zone_of_texts(self) -> Time:
+        if isinstance(self.format, str) and self.format.startswith("epoch_") and "zone" in self.model_fields_set:
+            raise ValueError(f"zone: format {self.format} counts from 1970 in UTC, so that a zone would mean nothing")
+        return self
 
     @property
     def expectation(self) -> str:
         """What a value must look like, for error messages."""
-        return self.format if isinstance(self.format, str) else " or ".join(self.format)
+        text = self.format if isinstance(self.format, str) else " or ".join(self.format)
+        return text if self.zone == "UTC" else f"{text}, and a time that the clocks of {self.zone} did not skip"
 
 
 class Topics(_Strict):
@@ -238,4 +264,25 @@ def _key(loc: tuple[int | str, ...]) -> str:
 
 def _message(entry: ErrorDetails) -> str:
     """Pydantic's sentence, without what it puts before one of ours, which names its key itself where it has to."""
-    return entry["msg"].removeprefix("Value error, ")
+    if entry["type"] != "extra_forbidden":
+        return entry["msg"].removeprefix("Value error, ")
+    *place, key = entry["loc"]
+    known = list(_model_at(place).model_fields)
+    near = get_close_matches(str(key), known, n=1)
+    meant = f"did you mean {near[0]}? " if near else ""
+    return f"no such key; {meant}The keys here are {', '.join(known)}"
+
+
+def _model_at(place: list[int | str]) -> type[BaseModel]:
+    """Return the model that describes this place of a mapping file."""
+    model: type[BaseModel] = MappingSpec
+    for part in place:
+        if isinstance(part, str):  # a number is a place in a list, whose members are of one model
+            model = _model_in(model.model_fields[part].annotation) or model
+    return model
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _model_in(part))), None)

@@ -37,16 +37,19 @@ _USUAL_ISO = pl.col("time").str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_unit="
 _USUAL_ISO = _USUAL_ISO.dt.replace_time_zone("UTC")
 
 
-def parse_iso8601(text: pl.Series) -> pl.Series:
-    """Return UTC_MS of ISO 8601 texts; a text without a zone is read as UTC; null where the text is no such time."""
+def parse_iso8601(text: pl.Series, zone: str = "UTC") -> pl.Series:
+    """Return UTC_MS of ISO 8601 texts; null where the text is no such time.
+
+    A text without an offset is local time in `zone` (IANA), as `parse_formats` reads it.
+    """
     parsed = pl.DataFrame({"time": text}).select(_USUAL_ISO).to_series()
     if parsed.null_count() == text.null_count():
         return parsed
     rest = parsed.is_null() & text.is_not_null()
-    return parsed.scatter(rest.arg_true(), _parse_iso_parts(text.filter(rest)))
+    return parsed.scatter(rest.arg_true(), _parse_iso_parts(text.filter(rest), zone))
 
 
-def _parse_iso_parts(text: pl.Series) -> pl.Series:
+def _parse_iso_parts(text: pl.Series, zone_of_local: str) -> pl.Series:
     fields = text.str.strip_chars().str.extract_groups(_ISO_PARTS).struct
     part = [fields.field(str(number)) for number in range(1, 9)]
     clock = [value.fill_null("00") for value in part[3:6]]
@@ -57,8 +60,19 @@ def _parse_iso_parts(text: pl.Series) -> pl.Series:
     zone = zone.str.pad_end(5, "0")
     minutes = zone.str.slice(1, 2).cast(pl.Int64, strict=False) * 60 + zone.str.slice(3, 2).cast(pl.Int64, strict=False)
     sign = zone.str.starts_with("-").cast(pl.Int64) * -2 + 1
-    millis = local.dt.timestamp("ms") + fraction - sign * minutes * 60_000
-    return millis.cast(pl.Datetime("ms")).dt.replace_time_zone("UTC")
+    millis = (local.dt.timestamp("ms") + fraction - sign * minutes * 60_000).cast(pl.Datetime("ms"))
+    absolute = millis.dt.replace_time_zone("UTC")
+    if zone_of_local == "UTC":
+        return absolute
+    return absolute.zip_with(part[7].is_not_null(), _local_to_utc(millis, zone_of_local))
+
+
+def _local_to_utc(local: pl.Series, zone: str) -> pl.Series:
+    """Return UTC_MS of local times: of one that occurs twice the earlier, null for one that the clock skips.
+
+    A skipped time is no instant, so any choice would invent one; most often the zone is wrong, and that should show.
+    """
+    return local.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC")
 
 
 def parse_epoch(text: pl.Series, unit: TimeUnit) -> pl.Series:
@@ -82,8 +96,12 @@ def _seconds_to_ms(seconds: pl.Series) -> pl.Series:
     return seconds.set(seconds.abs() > _MAX_EPOCH_MS // 1000, None) * 1000
 
 
-def parse_formats(text: pl.Series, formats: list[str]) -> pl.Series:
-    """Return UTC_MS of texts in one of these strptime formats, the first that fits; without a zone, UTC is assumed."""
+def parse_formats(text: pl.Series, formats: list[str], zone: str = "UTC") -> pl.Series:
+    """Return UTC_MS of texts in one of these strptime formats, the first that fits; null where none does.
+
+    A text without an offset is local time in `zone` (IANA): one that occurs twice there is the earlier of the two, one
+    that the clock skips is null.
+    """
     result = pl.Series(text.name, [None] * len(text), dtype=UTC_MS)
     for form in formats:
         rest = result.is_null() & text.is_not_null()
@@ -91,7 +109,7 @@ def parse_formats(text: pl.Series, formats: list[str]) -> pl.Series:
             break
         parsed = text.filter(rest).str.to_datetime(form, time_unit="ms", strict=False)
         zoned = isinstance(parsed.dtype, pl.Datetime) and parsed.dtype.time_zone is not None
-        parsed = parsed.dt.convert_time_zone("UTC") if zoned else parsed.dt.replace_time_zone("UTC")
+        parsed = parsed.dt.convert_time_zone("UTC") if zoned else _local_to_utc(parsed, zone)
         result = result.scatter(rest.arg_true(), parsed)
     return result
 

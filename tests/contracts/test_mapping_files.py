@@ -69,7 +69,15 @@ def test_json_paths_conditions_and_all_the_rest(tmp_path: Path) -> None:
     ("old", "new", "named"),
     [
         ("actor: did", "", "actor: Field required"),
-        ("actor: did", "actor: did\nactr: x", "actr: Extra inputs"),
+        ("actor: did", "actor: did\nactr: x", "actr: no such key; did you mean actor. .*, clock_offset_ms"),
+        (
+            "format: epoch_us",
+            "format: iso8601, zon: UTC",
+            "time.zon: no such key; did you mean zone. The keys here are",
+        ),
+        ("format: epoch_us", "format: iso8601, zone: Asia/Kolkatta", "time.zone: .*did you mean Asia/Kolkata"),
+        ("format: epoch_us", "format: epoch_us, zone: Asia/Kolkata", "time: zone: format epoch_us counts"),
+        ("name: like", "name: like\n    wen: a", "events.1.wen: no such key; did you mean when"),
         ("format: epoch_us", "format: epoch_days", "time.format"),
         ("type: post.created", "type: post.exploded", "events.0: .*post.exploded"),
         ("{columns: [did, commit.rev]}", "{columns: [did], uuid: did}", "identity: .*exactly one"),
@@ -148,3 +156,24 @@ def test_a_table_s_row_replayed_as_the_json_of_its_cells_gives_the_same_event() 
     replayed = mapping.apply([table.valid["raw"][0].encode()], CONTEXT)
     assert replayed.valid.equals(table.valid)
     assert (replayed.type_changes, replayed.unknown_fields) == ({}, {})
+
+
+@pytest.mark.parametrize("identity", ["{columns: [id]}", "{uuid: id}"])
+@pytest.mark.parametrize("form", ["csv", "ndjson"])
+def test_local_times_are_read_in_the_mapping_s_zone(tmp_path: Path, identity: str, form: str) -> None:
+    text = f"""
+    format: {form}
+    identity: {identity}
+    time: {{column: at, format: ["%d.%m.%y %I:%M %p"], zone: Europe/Berlin}}
+    actor: who
+    events: [{{type: post.created}}]
+    """
+    ids = [f"0190a1b2-0000-7000-8000-00000000000{number}" for number in range(2)]
+    rows = pl.DataFrame({"id": ids, "at": ["01.07.26 09:15 PM", "29.03.26 02:30 AM"], "who": ["ann", "bob"]})
+    context = Context(workspace="demo", received_at=datetime(2026, 8, 1, tzinfo=UTC), receipt_id="r", source="f")
+    mapping = load_mapping(write(tmp_path / "local.yaml", text))
+    mapped = mapping.apply(rows if form == "csv" else [json.dumps(row).encode() for row in rows.to_dicts()], context)
+    assert mapped.valid["event_time"].to_list() == [datetime(2026, 7, 1, 19, 15, tzinfo=UTC)]
+    assert mapped.rejected["reason"].to_list() == ["invalid_time"]
+    assert "29.03.26 02:30 AM" in mapped.rejected["detail"][0]
+    assert "Europe/Berlin" in mapped.rejected["detail"][0]

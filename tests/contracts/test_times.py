@@ -154,3 +154,17 @@ def test_formats_are_tried_in_order_and_read_as_utc_unless_they_name_a_zone() ->
 def test_an_offset_that_no_clock_can_have_is_no_time() -> None:
     texts = ["2026-11-21T13:00:00+99:99", "2026-11-21T13:00:00+24:00", "2026-11-21T13:00:00+05:30"]
     assert parse_iso8601(pl.Series(texts)).to_list() == [None, None, datetime(2026, 11, 21, 7, 30, tzinfo=UTC)]
+
+
+@pytest.mark.parametrize("read", [parse_iso8601, lambda text, zone: parse_formats(text, ["%FT%T", "%FT%T%:z"], zone)])
+def test_a_time_without_an_offset_is_local_in_the_zone(read: Any) -> None:
+    texts = ["2026-01-01T05:30:00", "2026-10-25T02:30:00", "2026-03-29T02:30:00", "2026-03-29T02:30:00+00:00", None]
+    assert read(pl.Series(texts), "Asia/Kolkata")[0] == datetime(2026, 1, 1, tzinfo=UTC)
+    told = [time and time.isoformat() for time in read(pl.Series(texts), "Europe/Berlin")]
+    assert told == [
+        "2026-01-01T04:30:00+00:00",
+        "2026-10-25T00:30:00+00:00",  # occurs twice: the earlier
+        None,  # the clock skips it
+        "2026-03-29T02:30:00+00:00",
+        None,
+    ]
