@@ -11,10 +11,10 @@ from datetime import datetime
 import dagster as dg
 
 from assets.partitions import DAY_FORMAT, GRID_START, HOUR_FORMAT
-from contracts.mapping import list_mappings
+from contracts.mapping import named_networks
 
-NETWORKS: tuple[str, ...] = tuple(sorted({*list_mappings(), "app", "bluesky", "sim"} - {"tally"}))
-"""Those with a mapping (our own SDK's, `tally`, is the network `app`), the simulator and Bluesky."""
+NETWORKS: tuple[str, ...] = tuple(sorted({*named_networks(), "sim"}))
+"""Those that a mapping names (our own SDK's, `tally`, names `app`), and the simulator's."""
 
 EVENT_HOURS = dg.MultiPartitionsDefinition(
     {

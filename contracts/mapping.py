@@ -41,6 +41,12 @@ class Mapping:
         """What events carry as `sdk` when the row names none, e.g. `mapping/wikipedia@1`."""
         return f"mapping/{self.spec.name}@{self.spec.version}"
 
+    @property
+    def networks(self) -> frozenset[str]:
+        """The networks that the mapping names; where a column does, only those of `values` and `default`."""
+        source = self.spec.network
+        return frozenset(filter(None, (source.constant, source.default, *(source.values or {}).values())))
+
     def apply(self, rows: Sequence[bytes] | bytes | pl.DataFrame, context: Context) -> MappedBatch:
         """Map rows: JSON objects as a list (or as one NDJSON buffer), or a table of text cells.
 
@@ -117,6 +123,20 @@ def _expectation(spec: MappingSpec) -> Expectation:
 def list_mappings() -> list[str]:
     """Return the names of the mappings that come with Tally."""
     return sorted(path.stem for path in NETWORKS_DIR.glob("*.yaml"))
+
+
+def named_networks() -> frozenset[str]:
+    """Return the networks that the mappings in `contracts/networks` name; a file that is wrong stands for its own name.
+
+    So one wrong file does not take the others' squares; whoever loads it is told what is wrong.
+    """
+    names: set[str] = set()
+    for name in list_mappings():
+        try:
+            names |= load_mapping(name).networks
+        except MappingError:
+            names.add(name)
+    return frozenset(names)
 
 
 def load_mapping(name_or_path: str | Path) -> Mapping:

@@ -27,6 +27,7 @@ from assets.raw_events.asset import describe as describe_hours
 from assets.raw_events.process import Stores
 from assets.sealing import Sealed, SealRequest, seal_range
 from orchestration.checks.sealed import live_against_sealed
+from orchestration.marks import networks_off_grid, unmarked
 from orchestration.runs.dead import bury
 from orchestration.runs.launcher import this_process
 from orchestration.settings import Settings
@@ -37,6 +38,8 @@ from resources.dagster_resources import ArchiveResource, ClickHouseResource, Eve
 
 MOST_SQUARES = 300
 """Partitions that one run marks as materialized per asset: at most six seconds of writing to Dagster's event log."""
+
+GRID_HINT = "put its mapping into contracts/networks/, then `make down up`, then seal the range again"
 
 SUMMARY_SCHEMA = {
     "dataset": pl.String(),
@@ -61,6 +64,7 @@ class SealConfig(dg.Config):
     networks: list[str] = Field(default_factory=list, description="Empty means all")
     cause: str = Field(default="seal", description="Written into seals and restatements")
     rebuild: bool = Field(default=False, description="Build again what nothing says is dirty")
+    mark: bool = Field(default=False, description="Also mark in the UI what earlier runs of the range left without")
     source_timeout: float = Field(default=SOURCE_TIMEOUT, description="Seconds that one source may take")
 
     def request(self) -> SealRequest:
@@ -113,6 +117,8 @@ def seal_range_op(
         crashpoint("seal.before_report")
         for event in _materializations(sealed):
             context.log_event(event)
+        if config.mark:
+            _mark(context, client, config.request(), tell)
         different = _check(context, client, sealed)
     summary = summarise(sealed)
     context.add_output_metadata(
@@ -177,6 +183,7 @@ def seal(  # noqa: PLR0917 # callers name what they give where it is not plain
         "end": end.astimezone(UTC).isoformat(),
         "networks": list(networks or ()),
         "cause": cause,
+        "mark": True,
     }
     with open_instance(settings) as instance:
         bury(instance)
@@ -239,6 +246,22 @@ def _materializations(sealed: Sealed) -> Iterator[dg.AssetMaterialization]:
                 metadata={"build_id": report.build.id, "sealed_by": "job seal"},
             )
         yield dg.AssetMaterialization(report.build.dataset, metadata=_beyond(report, len(squares), metadata))
+
+
+def _mark(
+    context: dg.OpExecutionContext, clickhouse: Client, request: SealRequest, tell: Callable[[str], None]
+) -> None:
+    """Mark published partitions that have none, as many as one run may, and say which networks cannot have any."""
+    period = (request.start, request.end)
+    missing = list(unmarked(clickhouse, context.instance, period, request.networks))
+    for event in missing[:MOST_SQUARES]:
+        context.log_event(event)
+    if missing:
+        left = len(missing) - min(len(missing), MOST_SQUARES)
+        rest = f"; {left:,} are left, sealing again marks more" if left else ""
+        tell(f"marked {len(missing) - left:,} partitions in Dagster that earlier runs published without a mark{rest}")
+    for network in networks_off_grid(clickhouse, period, request.networks):
+        tell(f"network {network!r} is sealed, but Dagster shows no squares of it: {GRID_HINT}")
 
 
 def _beyond(report: BuildReport, squares: int, metadata: Metadata) -> Metadata:

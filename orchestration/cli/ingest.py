@@ -101,6 +101,8 @@ def ingest(
     else:
         show_report(report)
     warn_of_refused(report)
+    if mapping is not None and report.accepted:
+        tell_of_grid(loaded)
     if report.fault:
         err().print(f"error: {report.fault}", markup=False, style="bold red")
     if report.fault or not report.balanced or not report.accepted:
@@ -200,6 +202,18 @@ def warn_of_refused(report: LoadReport) -> None:
             f" mapping? `tally quarantine show --reason {most}` shows rows and why",
             markup=False,
             style="bold red",
+        )
+
+
+def tell_of_grid(mapping: NetworkMapping) -> None:
+    """Say on stderr when Dagster will show no squares of what was loaded, and what to do about it."""
+    from contracts.mapping import named_networks
+
+    for name in sorted(mapping.networks - named_networks()):
+        err().print(
+            f"network {name!r} can be queried and sealed; for squares in Dagster put its mapping into"
+            " contracts/networks/, then `make down up`, then `tally seal` the range (again)",
+            markup=False,
         )
 
 

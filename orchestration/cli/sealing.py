@@ -41,9 +41,12 @@ def seal(
 ) -> None:
     """Archive what was read, recompute the hours that are due, and publish them; hours that still fill are left out.
 
-    Exit code 1 when an hour could not be sealed. Sealing twice changes nothing.
+    Exit code 1 when an hour could not be sealed. Sealing twice changes nothing, except that published hours of which
+    Dagster has no mark get one: of a network whose mapping came later, or beyond the 300 that one run marks.
 
     Example: [bold]tally seal --from -2d[/]
+
+    Example: [bold]tally seal --from 2026-03-01 --network shop[/]
     """
     first, last = parse_range(start, end)
     console = err()

@@ -68,6 +68,28 @@ def test_history_and_today_in_one_run_recorded_on_the_assets(
         assert records[0].status.value == "SUCCEEDED"
 
 
+def test_what_was_published_without_a_mark_is_marked_when_sealed_again(
+    platform: Any, settings: Settings, make_events: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it is for a network whose mapping is put into contracts/networks after its first hours were sealed."""
+    start = hour_start(datetime.now(UTC)) - 3 * HOUR
+    platform.send(make_events(1, 20, start, start + HOUR, networks=("shop",)))
+    told: list[str] = []
+    seal(settings, start, start + HOUR, on_progress=told.append)
+    assert any("'shop' is sealed, but Dagster shows no squares" in line for line in told)
+    for module in ("assets.networks", "orchestration.marks"):
+        monkeypatch.setattr(f"{module}.NETWORKS", ("app", "shop"))
+    marks = []
+    for _ in range(2):
+        told.clear()
+        assert seal(settings, start, start + HOUR, ["shop"], on_progress=told.append).reports == ()
+        marks.append([line for line in told if line.startswith("marked ")])
+    assert [len(lines) for lines in marks] == [1, 0], "once, not again"
+    with open_instance(settings) as instance:
+        for name in ("connector_slices", "engagement_hourly"):
+            assert instance.get_materialized_partitions(dg.AssetKey(name)) == {str(event_hour_key(start, "shop"))}
+
+
 def test_one_broken_source_fails_alone_and_is_named(platform: Any, settings: Settings, make_events: Any) -> None:
     start = hour_start(datetime.now(UTC)) - 5 * HOUR
     platform.send(make_events(1, 40, start, start + HOUR, networks=("app",)))
