@@ -58,7 +58,8 @@ def unmarked(
     now = datetime.now(UTC)
     for dataset in get_args(Dataset):
         key = event_day_key if dataset == "engagement_daily" else event_hour_key
-        pairs = [row for row in published(clickhouse, dataset, period, networks).iter_rows() if on_grid(*row[:2], now)]
+        found = published(clickhouse, dataset, period, networks).iter_rows()
+        pairs = [(bucket, network, build_id) for bucket, network, build_id in found if on_grid(bucket, network, now)]
         if not pairs:
             continue
         marked = instance.get_materialized_partitions(dg.AssetKey(dataset))
