@@ -75,7 +75,8 @@ def ingest(
 ) -> None:
     """Load files and account for every row: read, accepted, stored, duplicate, quarantined by reason.
 
-    Loading a file twice changes nothing but `duplicate`. Exit code 1 when not one row was accepted, the account does
+    Loading a file twice gives no event twice: its rows are then `duplicate`. Refused rows, which have no id, come
+    into quarantine once more. Exit code 1 when not one row was accepted, the account does
     not balance, or the load ended early; what was read before is in the account.
 
     Example: [bold]tally ingest edits.json.gz --network wikipedia[/]
