@@ -17,8 +17,9 @@ from orchestration.auditing import audit_stores
 from orchestration.checks.hours import event_scope
 from resources.dagster_resources import ArchiveResource, ClickHouseResource, EventLogResource, RawStoreResource
 from resources.raw_store.base import PositionRange
+from serving.audit.causes import damaged, named
 from serving.audit.engine import AuditReport, AuditScope, audit
-from serving.audit.findings import Store, named
+from serving.audit.findings import Store
 from serving.audit.stores import AuditStores
 
 REPAIR = "When it fails: `tally repair` puts right exactly what is named."
@@ -42,13 +43,15 @@ def audit_positions(stores: AuditStores, store: Store, ranges: Sequence[Position
 def as_result(report: AuditReport, **more: int) -> dg.AssetCheckResult:
     """Passed when nothing was found; otherwise the first findings in words, and a table. `more`: further metadata."""
     findings = report.findings
+    rows = damaged(findings)
     return dg.AssetCheckResult(
         passed=report.clean,
         description="; ".join(named(findings)) or None,
         metadata={
             "rows": sum(result.rows for result in report.stores.values()),
-            "findings": findings.height,
-            "found": table(findings.head(SHOWN)),
+            "findings": rows.height,
+            "following": findings.height - rows.height,
+            "found": table(rows.head(SHOWN)),
             **more,
         },
     )

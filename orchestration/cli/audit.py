@@ -12,7 +12,7 @@ import typer
 
 from orchestration.cli.context import load_settings
 from orchestration.cli.errors import CliError, ExitCode
-from orchestration.cli.output import JsonFlag, bad, err, good, out, print_json, table
+from orchestration.cli.output import JsonFlag, bad, err, good, out, print_json, table, warn
 from orchestration.cli.times import duration, number, parse_range
 
 if TYPE_CHECKING:
@@ -72,11 +72,13 @@ def repair(
 
     Example: [bold]tally repair --dry-run[/]
     """
+    from serving.audit.causes import with_causes
+
     settings = load_settings()
     if dry_run:
         found = read_audit(settings, start, end, store).findings
         if json:
-            print_json({"dry_run": True, "repaired": False, "findings": found.to_dicts()})
+            print_json({"dry_run": True, "repaired": False, "findings": with_causes(found).to_dicts()})
         elif found.is_empty():
             out().print(good("nothing to repair"))
         else:
@@ -91,8 +93,8 @@ def repair(
                 "repaired": bool(report.written),
                 "written": report.written,
                 "rounds": report.rounds,
-                "findings": report.found.to_dicts(),
-                "remaining": report.remaining.to_dicts(),
+                "findings": with_causes(report.found).to_dicts(),
+                "remaining": with_causes(report.remaining).to_dicts(),
             }
         )
     else:
@@ -115,42 +117,53 @@ def _run_repair(settings: Settings, start: str | None, end: str, stores: list[st
 
 def show_repair(report: RepairReport) -> None:
     """Print what was wrong, what was written again, and what remains."""
-    from serving.audit.findings import describe
+    from serving.audit.causes import damaged
 
     console = out()
     if report.found.is_empty():
         console.print(good("nothing to repair"))
         return
-    for row in report.found.head(LISTED).to_dicts():
-        console.print(f"  {describe(row)}", markup=False)
-    rows = [(store, number(count)) for store, count in report.written.items()]
-    console.print(
-        table("Written again", ("store", "positions, parts or buckets"), rows, right=("positions, parts or buckets",))
-    )
-    if report.remaining.is_empty():
-        console.print(good(f"repaired: {number(report.found.height)} findings, and the audit finds nothing any more"))
+    show_lines(report.found)
+    rows = [(what, number(count)) for what, count in report.written.items()]
+    console.print(table("Written again", ("what", "number"), rows, right=("number",)))
+    repaired, remaining = damaged(report.found).height, damaged(report.remaining).height
+    if not remaining:
+        rest = report.found.height - repaired
+        follow = f" and {number(rest)} that only followed from them" if rest else ""
+        done = (
+            f"repaired: {count_of(repaired, 'finding')}{follow}; an audit of what was repaired finds nothing any more"
+        )
+        console.print(good(done))
     else:
-        console.print(bad(f"{number(report.remaining.height)} findings remain:"))
-        for row in report.remaining.head(LISTED).to_dicts():
-            console.print(f"  {describe(row)}", markup=False)
+        console.print(bad(f"{count_of(remaining, 'finding')} remain:"))
+        show_lines(report.remaining)
 
 
 def as_json(report: AuditReport) -> dict[str, object]:
-    """The report for programs: `clean`, per store rows and seconds, and every finding."""
+    """The report for programs: `clean`, per store rows and seconds, and every finding.
+
+    `damaged` counts rows; the rest of the findings say in `follows_from` which of these they follow from.
+    """
+    from serving.audit.causes import damaged, with_causes
+
+    findings = report.findings
+    wrong = dict(damaged(findings)["store"].value_counts().iter_rows())
     return {
         "clean": report.clean,
+        "damaged": sum(wrong.values()),
         "positions": report.positions,
         "unknown": report.unknown,
         "stores": {
             store: {
                 "rows": result.rows,
                 "seconds": round(result.seconds, 3),
-                "findings": result.findings.height,
+                "findings": wrong.get(store, 0),
+                "following": result.findings.height - wrong.get(store, 0),
                 "clean": result.findings.is_empty(),
             }
             for store, result in report.stores.items()
         },
-        "findings": report.findings.to_dicts(),
+        "findings": with_causes(findings).to_dicts(),
         "repair": None if report.clean else "tally repair",
     }
 
@@ -185,13 +198,11 @@ def _stores(names: list[str] | None) -> list[str] | None:
 
 def show_audit(report: AuditReport) -> None:
     """Print what was compared per store, the findings, and the command that repairs them."""
+    from serving.audit.causes import damaged
+
+    wrong = dict(damaged(report.findings)["store"].value_counts().iter_rows())
     rows = [
-        (
-            store,
-            number(result.rows),
-            duration(result.seconds),
-            good("ok") if result.findings.is_empty() else bad(f"{number(result.findings.height)} findings"),
-        )
+        (store, number(result.rows), duration(result.seconds), _mark(wrong.get(store, 0), result.findings.height))
         for store, result in report.stores.items()
     ]
     console = out()
@@ -213,13 +224,33 @@ def show_audit(report: AuditReport) -> None:
     show_findings(report.findings)
 
 
-def show_findings(findings: pl.DataFrame) -> None:
-    """Print findings by name, and the command that repairs them."""
-    from serving.audit.findings import describe
+def _mark(rows: int, findings: int) -> object:
+    if not findings:
+        return good("ok")
+    if not rows:
+        return warn(f"{count_of(findings, 'row')} made from what is damaged elsewhere")
+    return bad(count_of(rows, "finding"))
 
-    console = out()
-    for row in findings.head(LISTED).to_dicts():
-        console.print(f"  {describe(row)}", markup=False)
-    if findings.height > LISTED:
-        console.print(f"  … and {number(findings.height - LISTED)} more; --json has all of them")
-    console.print(bad(f"{number(findings.height)} findings"), "— [bold]tally repair[/] puts them right")
+
+def show_lines(findings: pl.DataFrame) -> None:
+    """Print a line per damaged row, at most LISTED."""
+    from serving.audit.causes import named
+
+    for line in named(findings, LISTED):
+        out().print(f"  {line}", markup=False)
+
+
+def show_findings(findings: pl.DataFrame) -> None:
+    """Print what is damaged by name, each with what follows from it, and the command that repairs it."""
+    from serving.audit.causes import damaged
+
+    show_lines(findings)
+    rows = damaged(findings).height
+    rest = findings.height - rows
+    follow = f" and {number(rest)} that only follow from them" if rest else ""
+    out().print(bad(count_of(rows, "finding")), f"{follow} — [bold]tally repair[/] puts them right", sep="")
+
+
+def count_of(count: int, what: str) -> str:
+    """`1 finding`, `2 findings`."""
+    return f"{number(count)} {what}" if count == 1 else f"{number(count)} {what}s"

@@ -6,7 +6,7 @@ Belongs here: which parts, and in which order. Does not belong here: file format
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 
 import polars as pl
 
@@ -15,6 +15,7 @@ from assets.raw_events.archiving import archive_ranges, rewrite_part
 from resources.archive.ranges import joined
 from resources.clickhouse import Client, query_frame
 from resources.raw_store.base import PositionRange
+from serving.audit.places import hours_of
 from serving.audit.stores import AuditStores
 
 _HOUR_OF_PATH = re.compile(r"ingest_date=(\d{4}-\d{2}-\d{2})/ingest_hour=(\d{2})")
@@ -35,9 +36,8 @@ def repair_archive(stores: AuditStores, findings: pl.DataFrame) -> int:
     paths = set(findings["place"])
     for path in sorted(set(unreadable) & paths):
         archive.discard(path)
-    hours = {hour for path in paths if (hour := _hour_of(path))} | set(findings["bucket"].drop_nulls())
     written = 0
-    for hour in sorted(hour.replace(tzinfo=UTC) for hour in hours):
+    for hour in sorted(hours_named(findings)):
         for part in archive.parts(hour):
             if part.path in paths:
                 rewrite_part(archive, stores.raw_store, part)
@@ -47,6 +47,11 @@ def repair_archive(stores: AuditStores, findings: pl.DataFrame) -> int:
         written += len(archive_ranges(archive, stores.raw_store, hour, indexed).written)
         written += _index_again(stores.clickhouse, stores, hour)
     return written
+
+
+def hours_named(findings: pl.DataFrame) -> set[datetime]:
+    """The ingest hours (UTC) that findings about the archive name, by their bucket or their part's path."""
+    return hours_of(findings) | {hour for path in set(findings["place"]) if (hour := _hour_of(path))}
 
 
 def _index_again(client: Client, stores: AuditStores, hour: datetime) -> int:

@@ -7,17 +7,21 @@ what is wrong.
 from __future__ import annotations
 
 import threading
+import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import polars as pl
 
-from orchestration.repair.positions import batch_of, known, positions_of, ranges_of, truths
+from orchestration.repair.positions import batch_of, known, truths
 from orchestration.replay import paused, rebuild_rollups
 from orchestration.settings import Settings
+from orchestration.stack.lifecycle import is_running
 from resources.clickhouse import Client, query_frame
 from resources.raw_store.base import PositionRange
 from serving.audit.clickhouse_rows import condition
+from serving.audit.places import positions_of, ranges_of
 from serving.audit.stores import AuditStores
 from streaming.worker.live import LiveWriter
 
@@ -26,15 +30,18 @@ _RANGES_AT_ONCE = 200
 _HOURS = "SELECT DISTINCT toUnixTimestamp(toStartOfHour(event_time)) AS h FROM events"
 
 
-def repair_live(settings: Settings, stores: AuditStores, findings: pl.DataFrame) -> int:
+def repair_live(
+    settings: Settings, stores: AuditStores, findings: pl.DataFrame, progress: Callable[[str], None]
+) -> tuple[int, int]:
     """Write the findings' positions again and compute the rollups of their hours anew; returns positions and hours.
 
-    `findings`: of ClickHouse and of live rollups. Raises StackError when the live worker cannot be paused.
+    `findings`: of ClickHouse and of live rollups. `progress` is told when the worker pauses and goes on.
+    Raises StackError when the live worker cannot be paused.
     """
     client = stores.clickhouse
     positions = positions_of(findings)
     hours = {int(at.timestamp()) // 3600 * 3600 for at in findings["bucket"].drop_nulls()}
-    with paused(settings, "worker-live"):
+    with _paused(settings, progress):
         for truth in truths(stores, positions):
             mine = known(truth, positions)
             hours |= _forget(client, ranges_of(mine))
@@ -50,7 +57,20 @@ def repair_live(settings: Settings, stores: AuditStores, findings: pl.DataFrame)
             rebuild_rollups(client, sorted(hours))
         if not positions.is_empty():
             _count_progress_again(client)
-    return positions.height + len(hours)
+    return positions.height, len(hours)
+
+
+@contextmanager
+def _paused(settings: Settings, progress: Callable[[str], None]) -> Iterator[None]:
+    """Pause the stack's live worker, if there is one, and say so: what comes meanwhile waits in the log."""
+    running = is_running(settings)
+    began = time.monotonic()
+    with paused(settings, "worker-live"):
+        if running:
+            progress("live worker paused: what comes in waits in the log")
+        yield
+    if running:
+        progress(f"live worker goes on, after a pause of {time.monotonic() - began:.1f} s")
 
 
 _HOUR = pl.col("event_time").dt.truncate("1h").dt.epoch("s").alias("hour")

@@ -1,4 +1,4 @@
-"""Log positions that findings name, and what should be there.
+"""What should be at log positions that findings name.
 
 Belongs here: what repairs by position share. Does not belong here: writing.
 """
@@ -7,33 +7,13 @@ from __future__ import annotations
 
 import polars as pl
 
-from contracts.envelope import POSITION_SCHEMA
 from resources.archive.ranges import within
-from resources.raw_store.base import PositionRange
 from serving.audit.archive import inspect_archive
 from serving.audit.findings import POSITION
+from serving.audit.places import ranges_of
 from serving.audit.stores import AuditStores, groups, read_reach
 from serving.audit.truth import Truth, read_truth
 from streaming.worker.decode import DecodedBatch
-
-
-def positions_of(findings: pl.DataFrame) -> pl.DataFrame:
-    """The log positions of findings (POSITION_SCHEMA), each once, in order."""
-    placed = findings.filter(pl.col("log_topic") != "", pl.col("log_offset").is_not_null())
-    return placed.select(pl.col(name).cast(dtype) for name, dtype in POSITION_SCHEMA.items()).unique().sort(POSITION)
-
-
-def ranges_of(positions: pl.DataFrame) -> list[PositionRange]:
-    """The positions as ranges: neighbours make one."""
-    place = ["log_topic", "log_partition"]
-    run = (pl.col("log_offset") - pl.int_range(pl.len()).over(place)).alias("run")
-    spans = (
-        positions.sort(POSITION)
-        .with_columns(run)
-        .group_by(*place, "run", maintain_order=True)
-        .agg(pl.col("log_offset").min().alias("low"), pl.col("log_offset").max().alias("high"))
-    )
-    return [PositionRange(topic, partition, low, high + 1) for topic, partition, _, low, high in spans.iter_rows()]
 
 
 def truths(stores: AuditStores, positions: pl.DataFrame) -> list[Truth]:

@@ -10,8 +10,9 @@ import uuid
 
 import polars as pl
 
-from orchestration.repair.positions import batch_of, known, positions_of, truths
+from orchestration.repair.positions import batch_of, known, truths
 from resources.raw_store.base import QuarantineFilter, QuarantineStatus, RawStore, position_id
+from serving.audit.places import positions_of
 from serving.audit.stores import AuditStores
 from streaming.worker.raw import RawWriter
 

@@ -9,35 +9,35 @@ some time apart agree on it to the letter.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TypeVar
 
 import polars as pl
 
-from resources.archive.ranges import common, size
+from resources.archive.ranges import common, size, within
 from resources.clickhouse import Client
 from resources.raw_store.base import PositionRange
 from serving.audit.archive import compare_archive, inspect_archive
 from serving.audit.beyond import beyond_live, beyond_raw
-from serving.audit.findings import IDENTITY, STORES, Store, join_all, none
+from serving.audit.confirm import Confirm, Look, Narrow, StoreResult
+from serving.audit.findings import STORES, Store, join_all
 from serving.audit.live import compare_live
+from serving.audit.places import hours_of, periods_of, positions_of, ranges_of
 from serving.audit.raw_store import RawCompared, compare_raw
 from serving.audit.rollups import Span, compare_live_rollups, compare_sealed_rollups, spans
-from serving.audit.slices import slice_looks
+from serving.audit.slices import slice_look, slice_looks
 from serving.audit.stores import LIVE_GROUP, RAW_GROUP, AuditStores, groups, read_reach
-from serving.audit.truth import read_truth
-
-T = TypeVar("T")
+from serving.audit.truth import Truth, read_truth
 
 LOOKS = 4
 PAUSE = 1.0
 """Seconds between two looks at something that differs."""
 
 BEGINNING, END = datetime(1970, 1, 1, tzinfo=UTC), datetime(2106, 1, 1, tzinfo=UTC)
+FEW = 200
+"""Ranges up to which only what differed is looked at again."""
 BY_POSITION: tuple[Store, ...] = ("raw store", "ClickHouse", "archive")
 
 Progress = Callable[[str, int], None]
@@ -46,27 +46,21 @@ Progress = Callable[[str, int], None]
 
 @dataclass(frozen=True, slots=True)
 class AuditScope:
-    """What to look at. `ranges`: log positions (None: all). `[start, end)`: event time, for slices and rollups."""
+    """What to look at. `ranges`: log positions (None: all). `[start, end)`: event time, for slices and rollups.
+
+    `hours`: only these of them (None: all).
+    """
 
     stores: Sequence[Store] = STORES
     ranges: Sequence[PositionRange] | None = None
     start: datetime = BEGINNING
     end: datetime = END
+    hours: Collection[datetime] | None = None
 
-
-@dataclass(slots=True)
-class StoreResult:
-    """What was compared of one store."""
-
-    rows: int = 0
-    seconds: float = 0.0
-    findings: pl.DataFrame = field(default_factory=none)
-
-    def add(self, compared: tuple[pl.DataFrame, int]) -> None:
-        found, rows = compared
-        self.rows += rows
-        if not found.is_empty():
-            self.findings = join_all([self.findings, found])
+    @property
+    def periods(self) -> list[tuple[datetime, datetime]]:
+        """Event time to look at, as `[start, end)`."""
+        return [(self.start, self.end)] if self.hours is None else periods_of(self.hours)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +93,7 @@ def audit(
     scope = scope or AuditScope()
     results = {store: StoreResult() for store in STORES if store in scope.stores}
     positions = unknown = 0
-    confirm = _Confirm(looks, PAUSE if pause is None else pause)
+    confirm = Confirm(looks, PAUSE if pause is None else pause)
     if set(BY_POSITION) & set(results):
         look = _Positions(stores, scope, results, confirm)
         for group in groups(look.ranges):
@@ -109,55 +103,19 @@ def audit(
                     progress(store, results[store].rows)
         positions, unknown = size(look.ranges), look.unknown
     for store, compare in (("slices", _slices), ("live rollups", _live_rollups), ("sealed rollups", _sealed_rollups)):
-        if store not in results:
-            continue
-        with _timed(results[store]) as result:
-            for look_at in compare(stores, scope):
-                result.add(confirm(look_at))
-                progress(store, result.rows)
+        if store in results:
+            for look_at, narrow in compare(stores, scope):
+                confirm(results[store], look_at, narrow)
+                progress(store, results[store].rows)
+    confirm.settle()
     return AuditReport(results, positions, unknown)
-
-
-Look = Callable[[], tuple[pl.DataFrame, int]]
-"""Compares once: findings, and rows compared."""
-
-
-# Rollups of the current hour grow between two looks: the difference must stay, not the two numbers.
-_SHORT = (
-    pl.when(pl.col("store").str.ends_with("rollups"))
-    .then(
-        pl.col("expected").str.extract(r"^(\d+)").cast(pl.Int64) - pl.col("found").str.extract(r"^(\d+)").cast(pl.Int64)
-    )
-    .otherwise(pl.col("found").hash().reinterpret(signed=True))
-    .alias("short")
-)
-
-
-class _Confirm:
-    """Looks again at what differs: a finding counts when every look sees it, differing by the same."""
-
-    def __init__(self, looks: int, pause: float) -> None:
-        self._looks, self._pause = looks, pause
-
-    def __call__(self, look: Look) -> tuple[pl.DataFrame, int]:
-        found, rows = look()
-        for _ in range(self._looks - 1):
-            if found.is_empty():
-                break
-            time.sleep(self._pause)
-            again, _ = look()
-            found = found.with_columns(_SHORT).join(
-                again.with_columns(_SHORT), on=[*IDENTITY, "short"], how="semi", nulls_equal=True
-            )
-            found = found.drop("short")
-        return found, rows
 
 
 class _Positions:
     """The comparisons by log position: one reading of the truth serves three stores."""
 
     def __init__(
-        self, stores: AuditStores, scope: AuditScope, results: Mapping[Store, StoreResult], confirm: _Confirm
+        self, stores: AuditStores, scope: AuditScope, results: Mapping[Store, StoreResult], confirm: Confirm
     ) -> None:
         self._stores, self._scope, self._results, self._confirm = stores, scope, results, confirm
         self._reach = read_reach(stores.log)
@@ -167,8 +125,7 @@ class _Positions:
         if scope.ranges is None:
             self._beyond()
         if "archive" in results:
-            with _timed(results["archive"]) as result:
-                result.add(confirm(self._inspect))
+            confirm(results["archive"], self._inspect)
         else:
             self._state = inspect_archive(stores.archive, stores.clickhouse, self._reach.gone(self.ranges))
 
@@ -180,8 +137,7 @@ class _Positions:
         }
         for store, look in looks.items():
             if store in self._results:
-                with _timed(self._results[store]) as result:
-                    result.add(self._confirm(partial(look, self._stores)))
+                self._confirm(self._results[store], partial(look, self._stores))
 
     def _inspect(self) -> tuple[pl.DataFrame, int]:
         self._state = inspect_archive(self._stores.archive, self._stores.clickhouse, self._scope.ranges)
@@ -194,57 +150,79 @@ class _Positions:
         self.unknown += size(truth.unknown)
         taken = self._reach.taken(ranges, RAW_GROUP)
         began = time.monotonic()
-        raw = compare_raw(stores.raw_store, truth, taken)
+        raw = compare_raw(stores.raw_store, stores.clickhouse, truth, taken)
+
+        def raw_again(found: pl.DataFrame) -> Look:
+            at, where = _only(truth, taken, found)
+            return lambda: _found(compare_raw(stores.raw_store, stores.clickhouse, at, where))
+
+        def live_again(found: pl.DataFrame) -> Look:
+            at, where = _only(truth, live, found)
+            return partial(compare_live, stores.clickhouse, stores.raw_store, at, where, raw.duplicates)
+
         if "raw store" in results:
             results["raw store"].seconds += time.monotonic() - began
-            again = _first(raw, lambda: compare_raw(stores.raw_store, truth, taken))
-            results["raw store"].add(self._confirm(lambda: (again().findings, raw.rows)))
+            self._confirm(results["raw store"], lambda: _found(raw), raw_again)
         if "ClickHouse" in results:
             live = self._reach.taken(ranges, LIVE_GROUP)
-            with _timed(results["ClickHouse"]) as result:
-                result.add(self._confirm(lambda: compare_live(stores.clickhouse, truth, live, raw.duplicates)))
+            look = partial(compare_live, stores.clickhouse, stores.raw_store, truth, live, raw.duplicates)
+            self._confirm(results["ClickHouse"], look, live_again)
         if "archive" in results:
-            with _timed(results["archive"]) as result:
-                result.add(self._confirm(lambda: self._archive(raw, taken)))
+            self._confirm(results["archive"], partial(self._archive, raw.expected, taken), None)
 
-    def _archive(self, raw: RawCompared, ranges: Sequence[PositionRange]) -> tuple[pl.DataFrame, int]:
-        found, rows = compare_archive(self._stores.archive, self._state, raw.expected, ranges)
+    def _archive(self, expected: pl.DataFrame, ranges: Sequence[PositionRange]) -> tuple[pl.DataFrame, int]:
+        found, rows = compare_archive(self._stores.archive, self._state, expected, ranges)
         if not found.is_empty():
             self._inspect()  # parts may have been replaced by a merged one since
-            found, rows = compare_archive(self._stores.archive, self._state, raw.expected, ranges)
+            found, rows = compare_archive(self._stores.archive, self._state, expected, ranges)
         return found, rows
 
 
-def _first(value: T, later: Callable[[], T]) -> Callable[[], T]:
-    """Return `value` at the first call and ask again at every other."""
-    held = [value]
-    return lambda: held.pop() if held else later()
+def _found(raw: RawCompared) -> tuple[pl.DataFrame, int]:
+    return raw.findings, raw.rows
 
 
-def _slices(stores: AuditStores, scope: AuditScope) -> Iterator[Look]:
-    yield from slice_looks(stores, scope.start, scope.end)
+def _only(truth: Truth, ranges: Sequence[PositionRange], found: pl.DataFrame) -> tuple[Truth, Sequence[PositionRange]]:
+    """The truth and the ranges of the findings alone, if they are few."""
+    spots = ranges_of(positions_of(found))
+    if len(spots) > FEW:
+        return truth, ranges
+    here = within(spots)
+    return replace(truth, events=truth.events.filter(here), rejects=truth.rejects.filter(here)), spots
 
 
-def _live_rollups(stores: AuditStores, scope: AuditScope) -> Iterator[Look]:
+Looks = Iterator[tuple[Look, Narrow]]
+
+
+def _slices(stores: AuditStores, scope: AuditScope) -> Looks:
+    def narrow(found: pl.DataFrame) -> Look:
+        return lambda: _together(slice_look(stores, *period) for period in periods_of(hours_of(found)))
+
+    for period in scope.periods:
+        yield from ((look, narrow) for look in slice_looks(stores, *period))
+
+
+def _live_rollups(stores: AuditStores, scope: AuditScope) -> Looks:
+    yield from _rollups(compare_live_rollups, stores, scope)
+
+
+def _sealed_rollups(stores: AuditStores, scope: AuditScope) -> Looks:
+    yield from _rollups(compare_sealed_rollups, stores, scope)
+
+
+def _rollups(compare: Callable[[Client, Span], pl.DataFrame], stores: AuditStores, scope: AuditScope) -> Looks:
     client = stores.clickhouse
-    for span in spans(client, scope.start, scope.end):
-        yield partial(_rollup_look, compare_live_rollups, client, span)
+
+    def look(*some: Span) -> tuple[pl.DataFrame, int]:
+        return _together((compare(client, span), span.events) for span in some)
+
+    def narrow(found: pl.DataFrame) -> Look:
+        return partial(look, *(Span(start, end, 0) for start, end in periods_of(hours_of(found))))
+
+    for period in scope.periods:
+        yield from ((partial(look, span), narrow) for span in spans(client, *period))
 
 
-def _sealed_rollups(stores: AuditStores, scope: AuditScope) -> Iterator[Look]:
-    client = stores.clickhouse
-    for span in spans(client, scope.start, scope.end):
-        yield partial(_rollup_look, compare_sealed_rollups, client, span)
-
-
-def _rollup_look(
-    compare: Callable[[Client, Span], pl.DataFrame], client: Client, span: Span
-) -> tuple[pl.DataFrame, int]:
-    return compare(client, span), span.events
-
-
-@contextmanager
-def _timed(result: StoreResult) -> Iterator[StoreResult]:
-    began = time.monotonic()
-    yield result
-    result.seconds += time.monotonic() - began
+def _together(looks: Iterable[tuple[pl.DataFrame, int]]) -> tuple[pl.DataFrame, int]:
+    frames, counts = zip(*looks, strict=True)
+    return join_all(frames), sum(counts)

@@ -97,11 +97,5 @@ def describe(row: Mapping[str, Any]) -> str:
     return line
 
 
-def named(found: pl.DataFrame, most: int = 5) -> list[str]:
-    """The first few findings as lines, and how many more there are."""
-    lines = [describe(row) for row in found.head(most).to_dicts()]
-    return [*lines, f"and {found.height - most:,} more"] if found.height > most else lines
-
-
 def values_text(values: Sequence[object]) -> str:
     return ", ".join(repr(shortened(value)) for value in values)

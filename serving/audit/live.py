@@ -11,7 +11,7 @@ import polars as pl
 
 from resources.archive.ranges import within
 from resources.clickhouse import Client
-from resources.raw_store.base import PositionRange
+from resources.raw_store.base import PositionRange, RawStore
 from serving.audit.clickhouse_rows import (
     KEY_SCHEMA,
     LIVE_SCHEMA,
@@ -22,7 +22,7 @@ from serving.audit.clickhouse_rows import (
     verdicts_at,
 )
 from serving.audit.findings import POSITION, build, join_all
-from serving.audit.rows import compare_rows
+from serving.audit.rows import compare_rows, minute_of_event
 from serving.audit.truth import Truth
 
 _PLACES = list(POSITION)
@@ -31,7 +31,7 @@ _NEVER_STORED = "store_refused"
 
 
 def compare_live(
-    client: Client, truth: Truth, ranges: Sequence[PositionRange], raw_duplicates: pl.DataFrame
+    client: Client, raw_store: RawStore, truth: Truth, ranges: Sequence[PositionRange], raw_duplicates: pl.DataFrame
 ) -> tuple[pl.DataFrame, int]:
     """Findings and rows read, in these ranges, all of them taken by the live group.
 
@@ -39,11 +39,11 @@ def compare_live(
     another row of an identity than the raw store did; such a row cannot be compared with anything.
     """
     here = within(ranges)
-    events = truth.events.filter(here).select(list(LIVE_SCHEMA))
+    events = truth.events.filter(here).select(*LIVE_SCHEMA, minute_of_event)
     held, verdicts, keys = events_at(client, ranges), verdicts_at(client, ranges), keys_at(client, ranges)
     decoded = within(truth.decoded)
     duplicates = verdicts.filter(pl.col("verdict") == "duplicate")
-    right = _right_duplicates(client, events, duplicates)
+    right = _right_duplicates(client, raw_store, events, duplicates)
     refused = verdicts.filter(pl.col("verdict") == "quarantined")
     impossible = refused.filter(pl.col("reason") == _NEVER_STORED).join(events, on=_PLACES, how="semi")
     expected = events.join(right, on=_PLACES, how="anti").join(impossible, on=_PLACES, how="anti")
@@ -51,7 +51,7 @@ def compare_live(
     comparable = held.join(other_winner, on=_PLACES, how="anti").filter(~within(truth.unknown))
     rejects = truth.rejects.filter(here)
     findings = [
-        compare_rows("ClickHouse", "events", expected, comparable, list(LIVE_SCHEMA)),
+        compare_rows("ClickHouse", "events", expected, comparable.with_columns(minute_of_event), list(LIVE_SCHEMA)),
         build(
             "ClickHouse",
             "unexpected",
@@ -71,13 +71,22 @@ def compare_live(
     return join_all(findings), held.height + verdicts.height + keys.height
 
 
-def _right_duplicates(client: Client, events: pl.DataFrame, duplicates: pl.DataFrame) -> pl.DataFrame:
-    """Duplicates that name the event of their position, while `events` holds this event at another one."""
+def _right_duplicates(
+    client: Client, raw_store: RawStore, events: pl.DataFrame, duplicates: pl.DataFrame
+) -> pl.DataFrame:
+    """Duplicates that name the event of their position, while `events` holds this event at another one.
+
+    Where `events` does not hold it at all, the raw store tells where it was first: the row there is missing, and
+    that alone is wrong.
+    """
     if duplicates.is_empty():
         return duplicates
     names = ["workspace", "network", "event_id", "receipt_id", "received_at"]
     claimed = duplicates.join(events.select(*_PLACES, *names), on=[*_PLACES, *names], how="semi")
     stored = stored_positions(client, claimed.select(_IDENTITY))
+    gone = claimed.select(_IDENTITY).unique().join(stored, on=_IDENTITY, how="anti")
+    if not gone.is_empty():
+        stored = pl.concat([stored, raw_store.positions_of(gone).select(stored.columns)])
     elsewhere = claimed.join(stored, on=_IDENTITY, how="inner").filter(
         pl.any_horizontal(pl.col(name) != pl.col(f"{name}_right") for name in POSITION)
     )

@@ -15,9 +15,11 @@ from contracts.envelope import REJECT_SCHEMA, STORED_SCHEMA
 from contracts.event_types import QUARANTINE
 from contracts.rejects import STORED_REJECT_SCHEMA
 from resources.archive.ranges import within
+from resources.clickhouse import Client
 from resources.raw_store.base import PositionRange, RawStore
+from serving.audit.clickhouse_rows import stored_positions
 from serving.audit.findings import POSITION, build, join_all
-from serving.audit.rows import compare_rows
+from serving.audit.rows import compare_rows, minute_of_event
 from serving.audit.truth import Truth
 
 _PLACES = list(POSITION)
@@ -41,19 +43,28 @@ class RawCompared:
     rows: int
 
 
-def compare_raw(store: RawStore, truth: Truth, ranges: Sequence[PositionRange]) -> RawCompared:
-    """Compare the store with the truth in these ranges, all of them taken by the raw group."""
+def compare_raw(store: RawStore, client: Client, truth: Truth, ranges: Sequence[PositionRange]) -> RawCompared:
+    """Compare the store with the truth in these ranges, all of them taken by the raw group.
+
+    `client` (ClickHouse) is asked only where the first row of a duplicate is gone.
+    """
     here = within(ranges)
     events, rejects = truth.events.filter(here), truth.rejects.filter(here)
     held = pl.concat([pl.DataFrame(schema=STORED_SCHEMA), *store.read_events(ranges)])
     duplicates, refused = store.read_duplicates(ranges), store.read_refused(ranges)
-    right = _right_duplicates(store, events, duplicates, truth)
+    right = _right_duplicates(store, client, events, duplicates, truth)
     impossible = refused.filter(pl.col("reason") == _NEVER_STORED).join(events, on=_PLACES, how="semi")
     expected = events.join(right, on=_PLACES, how="anti").join(impossible, on=_PLACES, how="anti")
     known = ~within(truth.unknown)
     decoded = within(truth.decoded)
     findings = [
-        compare_rows("raw store", "events", expected, held.filter(known), list(STORED_SCHEMA)),
+        compare_rows(
+            "raw store",
+            "events",
+            expected.with_columns(minute_of_event),
+            held.filter(known).with_columns(minute_of_event),
+            list(STORED_SCHEMA),
+        ),
         build("raw store", "unexpected", "duplicates", duplicates.filter(decoded).join(right, on=_PLACES, how="anti")),
         compare_rows(
             "raw store",
@@ -68,8 +79,14 @@ def compare_raw(store: RawStore, truth: Truth, ranges: Sequence[PositionRange]) 
     return RawCompared(join_all(findings), expected, duplicates, held.height + duplicates.height + refused.height)
 
 
-def _right_duplicates(store: RawStore, events: pl.DataFrame, duplicates: pl.DataFrame, truth: Truth) -> pl.DataFrame:
-    """Duplicates that name the event of their position, while the store holds this event at another one."""
+def _right_duplicates(
+    store: RawStore, client: Client, events: pl.DataFrame, duplicates: pl.DataFrame, truth: Truth
+) -> pl.DataFrame:
+    """Duplicates that name the event of their position, while the store holds this event at another one.
+
+    Where the store does not hold it at all, ClickHouse tells where it was first: the row there is missing, and that
+    alone is wrong.
+    """
     if duplicates.is_empty():
         return duplicates
     same = duplicates.filter(within(truth.decoded)).join(
@@ -78,6 +95,9 @@ def _right_duplicates(store: RawStore, events: pl.DataFrame, duplicates: pl.Data
     older = duplicates.filter(~within(truth.decoded))
     claimed = pl.concat([same, older])
     stored = store.positions_of(claimed.select(_IDENTITY).unique())
+    gone = claimed.select(_IDENTITY).unique().join(stored, on=_IDENTITY, how="anti")
+    if not gone.is_empty():
+        stored = pl.concat([stored, stored_positions(client, gone).select(stored.columns)])
     elsewhere = claimed.join(stored, on=_IDENTITY, how="inner").filter(
         pl.any_horizontal(pl.col(name) != pl.col(f"{name}_right") for name in POSITION)
     )

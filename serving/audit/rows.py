@@ -9,7 +9,11 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from contracts.envelope import UTC_MS
 from serving.audit.findings import POSITION, Store, build, join_all, none, values_text
+
+minute_of_event = pl.col("event_time").dt.truncate("1m").cast(UTC_MS).alias("bucket")
+"""The minute an event counts in: says which rollup rows were made from it."""
 
 _ABOUT = (*POSITION, "workspace", "event_id", "bucket", "network")
 

@@ -77,17 +77,18 @@ def sealed_slices(client: Client, start: datetime, end: datetime) -> pl.DataFram
 def slice_looks(
     stores: AuditStores, start: datetime, end: datetime
 ) -> Iterator[Callable[[], tuple[pl.DataFrame, int]]]:
-    """Yield comparisons of some consecutive published hours of `[start, end)` each: findings, and rows compared.
-
-    Hours with rows in a damaged part are left out: nothing proves them until the part is repaired.
-    """
+    """Yield comparisons (`slice_look`) of some consecutive published hours of `[start, end)` each."""
     for hours in _batches(sealed_slices(stores.clickhouse, start, end)):
         first, last = hours["bucket"].min(), hours["bucket"].max()
         if isinstance(first, datetime) and isinstance(last, datetime):
-            yield partial(_look, stores, first, last + HOUR)
+            yield partial(slice_look, stores, first, last + HOUR)
 
 
-def _look(stores: AuditStores, start: datetime, end: datetime) -> tuple[pl.DataFrame, int]:
+def slice_look(stores: AuditStores, start: datetime, end: datetime) -> tuple[pl.DataFrame, int]:
+    """Compare the published hours of `[start, end)`: findings, and rows compared.
+
+    Hours with rows in a damaged part are left out: nothing proves them until the part is repaired.
+    """
     sealed = sealed_slices(stores.clickhouse, start, end)
     parts = [part for part in stores.archive.inspect()[0] if any(start <= hour < end for hour, _ in part.contents)]
     broken = {part.path for part in parts if not _whole(stores, part)}

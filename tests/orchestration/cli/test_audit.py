@@ -175,6 +175,30 @@ def test_in_clickhouse_a_refused_row_that_is_deleted(sealed: Settings, client: C
     assert_named_and_repaired(sealed, store="ClickHouse", place="live_rejects", kind="missing")
 
 
+def test_a_damaged_row_is_one_finding_and_its_duplicate_is_not_wrong(sealed: Settings, client: Client) -> None:
+    repeated, changed = client.query(
+        "SELECT toString(event_id) FROM events ORDER BY (workspace, event_id) IN"
+        " (SELECT workspace, event_id FROM live_rejects WHERE verdict = 'duplicate') DESC, event_id DESC LIMIT 1"
+        " UNION ALL SELECT toString(max(event_id)) FROM events"
+    ).result_columns[0]
+    client.command(f"ALTER TABLE events DELETE WHERE event_id = '{repeated}' {SYNC}")
+    client.command(f"ALTER TABLE events UPDATE actor = 'mallory' WHERE event_id = '{changed}' {SYNC}")
+    found = tally("audit", code=1)
+    assert found["damaged"] == 2
+    damage = [row for row in found["findings"] if not row["follows_from"]]
+    assert {(row["store"], row["place"], row["kind"], row["event_id"]) for row in damage} == {
+        ("ClickHouse", "events", "missing", repeated),
+        ("ClickHouse", "events", "changed", changed),
+    }
+    rest = [row for row in found["findings"] if row["follows_from"]]
+    assert {row["store"] for row in rest} == {"live rollups"}
+    told = runner.invoke(app, ["repair"])
+    assert told.exit_code == 0
+    assert f"repaired: 2 findings and {len(rest)} that only followed from them" in told.stdout
+    assert told.stdout.count(repeated) == 1
+    assert tally("audit")["clean"] is True
+
+
 def test_one_deleted_and_one_doubled_do_not_cancel_out(sealed: Settings, client: Client) -> None:
     ids = [row[0] for row in client.query("SELECT toString(event_id) FROM events ORDER BY 1 DESC LIMIT 2").result_rows]
     client.command(f"ALTER TABLE events DELETE WHERE event_id = '{ids[0]}' {SYNC}")
