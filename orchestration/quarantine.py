@@ -31,7 +31,8 @@ class ReplayReport:
     """What a replay did, or with `dry_run` would do: `matched = accepted + sum of refused + sum of stuck`.
 
     `refused`: rows that the current mapping still refuses, by reason; they stay open. `stuck`: rows that cannot be
-    mapped at all, by cause. `events`: events appended (a row may give several).
+    mapped at all, by cause; `unmapped` are the networks of those for which no mapping was given or is there. `events`:
+    events appended (a row may give several).
     """
 
     dry_run: bool
@@ -40,6 +41,7 @@ class ReplayReport:
     events: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     stuck: Counter[str] = field(default_factory=Counter)
+    unmapped: list[str] = field(default_factory=list)
 
 
 def replay_quarantine(
@@ -81,6 +83,8 @@ def _replay_group(
         chosen = mapping or load_mapping(first["network"])
     except MappingError:
         report.stuck[f"no mapping {first['network']!r}; give one with --mapping"] += group.height
+        if first["network"] not in report.unmapped:
+            report.unmapped.append(first["network"])
         return
     group, payloads = _payloads(group, chosen, report)
     if group.is_empty():

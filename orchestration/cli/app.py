@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import os
 import sys
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 from orchestration.cli.errors import ExitCode, explain
+
+METRICS_DIR = Path(__file__).resolve().parents[2] / "contracts" / "metrics"
 
 EPILOG = (
     "Exit codes: 0 fine · 1 a problem was found (unbalanced ledger, live differs from sealed, rows lost) · "
@@ -23,6 +27,16 @@ EPILOG = (
 
 class TallyGroup(TyperGroup):
     """Runs a command; errors become one message on stderr (and `{"error": …}` on stdout with --json)."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Typer names commands that are spelt nearly alike; where there are none, a metric may have been meant."""
+        try:
+            return super().resolve_command(ctx, args)
+        except Exception as error:
+            message = getattr(error, "message", "")
+            if message.startswith("No such command") and "Did you mean" not in message:
+                error.message = f"{message} {_meant(args[0], list(self.commands))}"  # type: ignore[attr-defined]  # click's
+            raise
 
     def invoke(self, ctx: Any) -> Any:
         as_json = "--json" in ctx.args
@@ -45,6 +59,15 @@ class TallyGroup(TyperGroup):
                 raise
             _tell(error, as_json=as_json)
             raise typer.Exit(explain(error).code) from None
+
+
+def _meant(word: str, commands: list[str]) -> str:
+    """What to say of a word that is no command: the metrics it begins, commands a little like it, or all commands."""
+    metrics = sorted(path.stem for path in METRICS_DIR.glob("*.yaml"))
+    if named := [name for name in metrics if name.startswith(word)] or get_close_matches(word, metrics):
+        return f"There are metrics of such a name: {', '.join(f'`tally query {name}`' for name in named[:3])}."
+    near = get_close_matches(word, commands, cutoff=0.4)
+    return f"Did you mean {', '.join(map(repr, near))}?" if near else f"Commands: {', '.join(sorted(commands))}."
 
 
 def _tell(error: Exception, *, as_json: bool) -> None:

@@ -15,6 +15,8 @@ from orchestration.cli.output import JsonFlag, bad, good, out, print_json, table
 from orchestration.cli.times import counted, iso, number
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import polars as pl
 
     from contracts.mapping import MappedBatch, Mapping
@@ -64,7 +66,8 @@ def check(
     from contracts.mapping import load_mapping
 
     loaded = load_mapping(mapping)
-    mapped = map_sample(loaded, sample, rows, workspace)
+    mapped, numbers = map_sample(loaded, sample, rows, workspace)
+    doubled = rows_sharing_an_id(mapped.valid, numbers)
     valid, rejected = mapped.valid, mapped.rejected
     reasons = dict(rejected["reason"].value_counts(sort=True).iter_rows())
     if json:
@@ -74,6 +77,7 @@ def check(
                 "rows": mapped.rows_read,
                 "valid_events": valid.height,
                 "rejected": reasons,
+                "rows_sharing_an_id": doubled,
                 "unknown_fields": mapped.unknown_fields,
                 "type_changes": mapped.type_changes,
                 "events": valid.select(CANONICAL).head(show).to_dicts(),
@@ -81,13 +85,23 @@ def check(
             }
         )
     else:
-        _show(loaded, mapped, reasons, show)
+        _show(loaded, mapped, reasons, doubled=doubled, show=show)
     if not valid.height:
         raise typer.Exit(ExitCode.PROBLEM)
 
 
-def _show(loaded: Mapping, mapped: MappedBatch, reasons: dict[str, int], show: int) -> None:
+def rows_sharing_an_id(valid: pl.DataFrame, numbers: Sequence[int]) -> dict[str, list[int]]:
+    """Return the numbers of the rows by event id, for every id that several events have; `numbers` are `valid`'s."""
+    import polars as pl
 
+    ids = valid.select("event_id", row=pl.Series(numbers, dtype=pl.Int64))
+    shared = ids.group_by("event_id", maintain_order=True).agg("row").filter(pl.col("row").list.len() > 1)
+    return dict(shared.iter_rows())
+
+
+def _show(
+    loaded: Mapping, mapped: MappedBatch, reasons: dict[str, int], *, doubled: dict[str, list[int]], show: int
+) -> None:
     import polars as pl
 
     console = out()
@@ -106,11 +120,12 @@ def _show(loaded: Mapping, mapped: MappedBatch, reasons: dict[str, int], show: i
         first, last = valid.select(first=pl.col("event_time").min(), last=pl.col("event_time").max()).row(0)
         console.print("types: " + ", ".join(f"{name} {number(count)}" for name, count in types), markup=False)
         console.print(f"times: {iso(first)} to {iso(last)}", markup=False)
-        doubled = valid.height - valid["event_id"].n_unique()
+        for event_id, numbers in list(doubled.items())[: max(show, 1)]:
+            console.print(warn(f"rows {', '.join(map(str, numbers))} share the id {event_id}"))
         if doubled:
-            console.print(
-                warn(f"{number(doubled)} events share an id with another one: are the identity columns enough?")
-            )
+            more = sum(map(len, doubled.values())) - len(doubled)
+            told = f"{counted(more, 'event')} would be a duplicate: are the identity columns enough?"
+            console.print(warn(told))
     if reasons:
         console.print(
             table("Refused", ("reason", "rows"), [(k, number(v)) for k, v in reasons.items()], right=("rows",))
@@ -135,8 +150,10 @@ def _text(value: Any) -> str:
     return text if len(text) <= 200 else text[:199] + "…"
 
 
-def map_sample(mapping: Mapping, sample: Path, rows: int, workspace: str) -> MappedBatch:
-    """Map the first `rows` rows of a file. Raises SourceError and MappingError naming file and place."""
+def map_sample(mapping: Mapping, sample: Path, rows: int, workspace: str) -> tuple[MappedBatch, list[int]]:
+    """Map the first `rows` rows of a file; also return, for every valid event, its row's number there.
+
+    Raises SourceError and MappingError naming file and place."""
     from datetime import UTC, datetime
 
     from contracts.batch import Context
@@ -155,9 +172,8 @@ def map_sample(mapping: Mapping, sample: Path, rows: int, workspace: str) -> Map
         row_numbers=chunk.row_numbers,
     )
     mapped = mapping.apply(chunk.rows, context)
-    if not chunk.misshapen:
-        return mapped
-    return _with_misshapen(mapped, chunk, context, mapping.name)
+    numbers = [context.row_number(position) for position in mapped.valid_positions]
+    return (_with_misshapen(mapped, chunk, context, mapping.name) if chunk.misshapen else mapped), numbers
 
 
 def _with_misshapen(mapped: MappedBatch, chunk: Chunk, context: Any, network: str) -> MappedBatch:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orchestration.cli.context import load_settings
-from orchestration.cli.errors import CliError
-from orchestration.cli.output import JsonFlag, out, print_json, table
+from orchestration.cli.errors import CliError, ExitCode
+from orchestration.cli.output import JsonFlag, err, out, print_json, table
 from orchestration.cli.times import ago, counted, number, parse_time
 
 if TYPE_CHECKING:
-    from resources.raw_store.base import QuarantineFilter
+    from orchestration.quarantine import ReplayReport
+    from resources.raw_store.base import QuarantineFilter, RawStore
 
 app = typer.Typer(help="Rows that were refused: list, show, replay, discard.", no_args_is_help=True)
 
@@ -26,6 +27,7 @@ Workspace = Annotated[str | None, typer.Option(help="Workspace of the rows.")]
 Since = Annotated[str | None, typer.Option("--from", help="First seen at or after.")]
 Until = Annotated[str | None, typer.Option("--to", help="First seen before.")]
 Ids = Annotated[list[str] | None, typer.Option("--id", help="One row by its id, repeatable.")]
+MOST_COUNTED = 100_000
 Limit = Annotated[int, typer.Option(min=1, help="At most so many rows.")]
 
 
@@ -88,6 +90,7 @@ def show(
     where = _filter(conditions, status)
     with raw_store(load_settings()) as store:
         rows = store.quarantine(where).to_dicts()
+        left = _count(store, where) - len(rows)
     if json:
         print_json(rows)
         return
@@ -102,7 +105,23 @@ def show(
             markup=False,
         )
         console.print(f"  row      {_preview(row['payload'])}", markup=False)
-    console.print(counted(len(rows), "row") + ("; --limit shows more" if len(rows) == limit else ""))
+    told = counted(len(rows), "row")
+    console.print(told if left <= 0 else f"{told} of {number(len(rows) + left)}; --limit shows more")
+
+
+def _count(store: RawStore, where: QuarantineFilter) -> int:
+    """Count what the filter matches. Rows are only read where the store's own counts do not tell it."""
+    import dataclasses
+
+    if where.ids is None and where.workspace is None and where.since is None and where.until is None:
+        return sum(
+            int(row["rows"])
+            for row in store.quarantine_counts().iter_rows(named=True)
+            if where.status in {None, row["status"]}
+            and where.reason in {None, row["reason"]}
+            and where.network in {None, row["network"]}
+        )
+    return store.quarantine(dataclasses.replace(where, limit=MOST_COUNTED)).height
 
 
 def _preview(payload: bytes) -> str:
@@ -126,6 +145,8 @@ def replay(
 ) -> None:
     """Send refused rows through intake again, with the current mapping. Rows that pass now become events.
 
+    Exit code 2 when rows are of a network without a mapping, and none is given.
+
     Example: [bold]tally quarantine replay --network wikipedia --dry-run[/]
     """
     conditions = locals()
@@ -141,7 +162,16 @@ def replay(
         )
     if json:
         print_json(report)
-        return
+    else:
+        _show_replay(report, dry_run=dry_run)
+    if report.unmapped:
+        names = ", ".join(map(repr, report.unmapped))
+        err().print(f"error: rows of {names} stay: no mapping has that name", markup=False, style="bold red")
+        err().print("  give one with --mapping NAME or FILE", markup=False, style="yellow")
+        raise typer.Exit(ExitCode.USAGE)
+
+
+def _show_replay(report: ReplayReport, *, dry_run: bool) -> None:
     rows = [("accepted now" if not dry_run else "would be accepted", number(report.accepted))]
     rows += [(f"still refused: {name}", number(count)) for name, count in report.refused.most_common()]
     rows += [(f"cannot be replayed: {name}", number(count)) for name, count in report.stuck.most_common() if count]

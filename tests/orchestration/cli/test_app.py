@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.main import get_command
@@ -58,6 +59,27 @@ def test_every_command_has_help_an_example_and_json() -> None:
         name = section.splitlines()[0]
         assert "```sh\ntally" in section or "tally migrate" in section, f"{name} shows no example"
         assert "`--json`" in section, f"{name} has no --json"
+
+
+@pytest.mark.parametrize(
+    ("word", "named"),
+    [("engage", "engagements`"), ("sael", "'seal'"), ("xyzzy", "Commands: ")],
+)
+def test_an_unknown_command_is_answered_with_what_may_have_been_meant(word: str, named: str) -> None:
+    result = runner.invoke(app, [word])
+    assert result.exit_code == 2
+    assert named in result.stderr
+
+
+def test_rows_that_share_an_id_are_named(tmp_path: Path) -> None:
+    mapping, sample = tmp_path / "shop.yaml", tmp_path / "shop.csv"
+    mapping.write_text(
+        "{format: csv, identity: {columns: [who]}, time: {column: at, format: iso8601}, actor: who,"
+        " events: [{type: post.created}]}"
+    )
+    sample.write_text("who,at\nann,2026-01-01\nbob,soon\ncyd,2026-01-01\nann,2026-01-02\n")
+    result = runner.invoke(app, ["mapping", "check", str(mapping), str(sample)])
+    assert "rows 1, 4 share the id" in result.stdout
 
 
 def test_a_wrong_setting_names_variable_and_value(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -143,6 +143,8 @@ def test_a_replayed_row_keeps_receipt_and_time_of_receipt(settings: Settings, re
 
 def test_without_a_mapping_rows_stay_and_say_why(settings: Settings, refused: Path) -> None:
     result = CliRunner().invoke(app, ["quarantine", "replay", "--json"])
+    assert result.exit_code == 2
+    assert "rows of 'shop' stay: no mapping has that name" in result.stderr
     report = json.loads(result.stdout)
     assert report["accepted"] == 0
     assert report["stuck"] == {"no mapping 'shop'; give one with --mapping": 4}
@@ -163,3 +165,6 @@ def test_show_names_place_and_problem(settings: Settings, refused: Path) -> None
     result = CliRunner().invoke(app, ["quarantine", "show", "--limit", "1"])
     assert "row 1 of shop.csv" in result.stdout
     assert "01.03.2026 10:00" in result.stdout
+    assert "1 row of 4; --limit shows more" in result.stdout
+    result = CliRunner().invoke(app, ["quarantine", "show", "--limit", "1", "--from", "-1h"])
+    assert "1 row of 4; --limit shows more" in result.stdout
