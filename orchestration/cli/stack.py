@@ -151,9 +151,17 @@ def _audit_line(report: StackStatus) -> str:
     audit = report.audit
     if audit is None:
         return "Audit: has not begun"
-    whole = f"whole history audited every {duration(audit.round_seconds)}" if audit.round_seconds else "first round"
+    found = f"{number(audit.findings)} damaged rows" if audit.findings else "nothing damaged"
     share = f"{audit.covered / audit.positions:.0%}" if audit.positions else "nothing"
-    return f"Audit: {whole}, {share} of {number(audit.positions)} positions in this round, seen {ago(audit.at)}"
+    if not audit.round_seconds:
+        return (
+            f"Audit: {found} so far; first round over all history, {share} of {number(audit.positions)} positions, "
+            f"seen {ago(audit.at)}"
+        )
+    return (
+        f"Audit: {found}; a round over all history takes {duration(audit.round_seconds)}, this one has {share} of "
+        f"{number(audit.positions)} positions, seen {ago(audit.at)}"
+    )
 
 
 def _process_row(process: ProcessReport) -> tuple[object, ...]:

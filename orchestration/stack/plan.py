@@ -129,7 +129,13 @@ def _auditor() -> ProcessSpec:
         phase=Phase.DAGSTER,
         command=(sys.executable, "-m", "orchestration.cli", "process", "auditor"),
         ready=_Optional(),
-        environment={**MEMORY_ENVIRONMENT, "POLARS_MAX_THREADS": "1"},
+        environment={
+            **MEMORY_ENVIRONMENT,
+            "POLARS_MAX_THREADS": "1",
+            # It works in bursts: what polars (jemalloc) and Arrow free goes back at once, not after ten seconds.
+            "_RJEM_MALLOC_CONF": "dirty_decay_ms:0,muzzy_decay_ms:0",
+            "ARROW_DEFAULT_MEMORY_POOL": "system",
+        },
     )
 
 

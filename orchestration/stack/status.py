@@ -164,7 +164,9 @@ def _audit(status: StackStatus, settings: Settings) -> None:
 
     status.audit = read_progress(open_clickhouse(settings.clickhouse_url))
     if status.audit and status.audit.findings:
-        status.problems.append(f"audit: {status.audit.findings:,} findings; `tally audit` names, `tally repair` mends")
+        status.problems.append(
+            f"audit: {status.audit.findings:,} damaged rows; `tally audit` names, `tally repair` mends"
+        )
 
 
 def _clickhouse(status: StackStatus, settings: Settings) -> None:

@@ -32,7 +32,9 @@ def with_causes(found: pl.DataFrame) -> pl.DataFrame:
     numbered, cause = _attributed(found.select(list(FINDING_SCHEMA)))
     labels = {number: _label(row) for number, row in zip(*_rows_at(numbered, set(cause.drop_nulls())), strict=True)}
     words = (
-        cause.replace_strict(labels, default="", return_dtype=pl.String) if labels else pl.Series([""] * found.height)
+        cause.replace_strict(labels, default="", return_dtype=pl.String)
+        if labels
+        else pl.Series([""] * found.height, dtype=pl.String)
     )
     return numbered.drop("n").with_columns(words.alias("follows_from"))
 

@@ -3,7 +3,7 @@
 Belongs here: the order of the work and its rest. Does not belong here: comparing (`engine`), the process around it
 (`orchestration.auditor`).
 
-A round goes over all log positions, newest first, then over all hours. After each piece it rests as long as the piece
+A round goes over all hours, then over all log positions, newest first. After each piece it rests as long as the piece
 took, so that it uses at most half a core beside the traffic, and that at low priority.
 """
 
@@ -12,15 +12,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import polars as pl
 
 from resources.archive.ranges import size
 from resources.raw_store.base import PositionRange
-from serving.audit.engine import BY_POSITION, AuditScope, audit
+from serving.audit.causes import damaged
+from serving.audit.engine import BY_POSITION, LOOKS, PAUSE, AuditScope, audit
 from serving.audit.findings import IDENTITY, STORES, none
+from serving.audit.memory import give_back_memory
+from serving.audit.places import hours_of, positions_of, ranges_of
 from serving.audit.record import AuditProgress, open_findings, record, write_progress
 from serving.audit.rollups import spans
 from serving.audit.stores import AuditStores, groups, read_reach
@@ -31,8 +33,12 @@ EVERY = 10.0
 """Seconds between two looks at the newest rows and at what is open."""
 PIECE = 4_000
 """Offsets per look: the auditor shares its machine with the traffic, and memory is what a wide row costs."""
+HOURS_PIECE = 50_000
+"""Events per look at slices and rollups."""
 RECENT = 500
 """Offsets per partition that are new."""
+GROWN = 2
+"""A round over less than half of today's positions says nothing of how long a round takes."""
 BY_TIME = tuple(store for store in STORES if store not in BY_POSITION)
 
 
@@ -45,8 +51,9 @@ class Auditor:
     def __init__(self, stores: AuditStores, stop: threading.Event, say: Callable[[str], None]) -> None:
         self._stores, self._stop, self._say = stores, stop, say
         self._open = open_findings(stores.clickhouse)
-        self._looked = 0.0
+        self._next_look = 0.0
         self._round_seconds = 0.0
+        self._round_positions = 0
         self._began = datetime.now(UTC)
         self._seen = none()  # whatever look of the round it was
 
@@ -70,40 +77,53 @@ class Auditor:
             self._progress(size(positions), covered)
         self._clear(self._open.join(self._seen, on=IDENTITY, how="anti", nulls_equal=True))
         self._round_seconds = (datetime.now(UTC) - self._began).total_seconds()
+        self._round_positions = size(positions)
         self._progress(size(positions), covered)
         self._stop.wait(max(0.0, EVERY - self._round_seconds))
 
     def _scopes(self, positions: tuple[PositionRange, ...]) -> Iterator[AuditScope]:
-        yield from (AuditScope(BY_POSITION, group) for group in reversed(list(groups(positions, PIECE))))
+        """Hours first: they cost little, and what is open among the positions must not keep them waiting."""
         everything = AuditScope()
-        hours = spans(self._stores.clickhouse, everything.start, everything.end)
+        hours = spans(self._stores.clickhouse, everything.start, everything.end, HOURS_PIECE)
         yield from (AuditScope(BY_TIME, (), span.start, span.end) for span in reversed(hours))
+        yield from (AuditScope(BY_POSITION, group) for group in reversed(list(groups(positions, PIECE))))
 
     def _now_and_then(self, positions: int, covered: int) -> None:
         """Look at the newest rows, and at what is open: a repair shows within seconds."""
-        if time.monotonic() - self._looked < EVERY:
+        began = time.monotonic()
+        if began < self._next_look:
             return
-        self._looked = time.monotonic()
         if not self._open.is_empty():
             known = self._open
-            self._clear(known.join(self._look(_around(known)), on=IDENTITY, how="anti", nulls_equal=True))
+            again = self._audit(_around(known), looks=1)  # only what is gone is news here
+            self._clear(known.join(again, on=IDENTITY, how="anti", nulls_equal=True))
         newest = [
             where._replace(start=max(where.start, where.end - RECENT))
             for where in read_reach(self._stores.log).everything()
         ]
         self._look(AuditScope(BY_POSITION, newest))
+        took = time.monotonic() - began
+        self._next_look = time.monotonic() + max(EVERY, 3 * took)  # the round must get on, whatever is open
         self._progress(positions, covered)
 
-    def _look(self, scope: AuditScope) -> pl.DataFrame:
-        began = time.monotonic()
-        found = audit(self._stores, scope).findings
-        self._seen = pl.concat([self._seen, found]).unique(IDENTITY, maintain_order=True)
+    def _look(self, scope: AuditScope) -> None:
+        found = self._audit(scope, looks=LOOKS)
         new = found.join(self._open, on=IDENTITY, how="anti", nulls_equal=True)
         if not new.is_empty():
             record(self._stores.clickhouse, new, still_there=True)
             self._open = pl.concat([self._open, new])
-            self._say(f"{new.height} new findings, {self._open.height} open")
-        self._stop.wait(REST * (time.monotonic() - began))
+            self._say(f"{new.height} new findings, {damaged(self._open).height} damaged rows open")
+
+    def _audit(self, scope: AuditScope, looks: int) -> pl.DataFrame:
+        """Compare, and rest as long as that took; pauses between looks are rest, too."""
+        began = time.monotonic()
+        report = audit(self._stores, scope, looks=looks)
+        whole = time.monotonic() - began
+        found = report.findings
+        self._seen = pl.concat([self._seen, found]).unique(IDENTITY, maintain_order=True)
+        give_back_memory()
+        paused = (looks - 1) * PAUSE if not found.is_empty() else 0.0
+        self._stop.wait(max(0.0, REST * (whole - paused) - paused))
         return found
 
     def _clear(self, gone: pl.DataFrame) -> None:
@@ -111,7 +131,7 @@ class Auditor:
             return
         record(self._stores.clickhouse, gone, still_there=False)
         self._open = self._open.join(gone, on=IDENTITY, how="anti", nulls_equal=True)
-        self._say(f"{gone.height} findings are gone, {self._open.height} open")
+        self._say(f"{gone.height} findings are gone, {damaged(self._open).height} damaged rows open")
 
     def _progress(self, positions: int, covered: int) -> None:
         write_progress(
@@ -119,10 +139,10 @@ class Auditor:
             AuditProgress(
                 at=datetime.now(UTC),
                 round_began_at=self._began,
-                round_seconds=self._round_seconds,
+                round_seconds=self._round_seconds if positions <= GROWN * self._round_positions else 0.0,
                 positions=positions,
                 covered=min(covered, positions),
-                findings=self._open.height,
+                findings=damaged(self._open).height,
             ),
         )
 
@@ -130,12 +150,9 @@ class Auditor:
 def _around(findings: pl.DataFrame) -> AuditScope:
     """A scope in which each of the findings would be found again."""
     chosen = [store for store in STORES if store in set(findings["store"])]
-    placed = findings.filter(pl.col("log_topic") != "", pl.col("log_offset").is_not_null())
-    spots = placed.select("log_topic", "log_partition", "log_offset").unique().iter_rows()
-    by_place = placed.height == findings.filter(pl.col("store").is_in(BY_POSITION)).height
-    ranges = [PositionRange(topic, partition, offset, offset + 1) for topic, partition, offset in spots]
-    start, end = findings["bucket"].min(), findings["bucket"].max()
-    scope = AuditScope(chosen, ranges if by_place else None)
-    if isinstance(start, datetime) and isinstance(end, datetime):
-        scope = replace(scope, start=start.replace(minute=0), end=end + timedelta(hours=1))
-    return scope
+    by_position = findings.filter(pl.col("store").is_in(BY_POSITION))
+    positions = positions_of(by_position)
+    placed = by_position.filter(pl.col("log_topic") != "", pl.col("log_offset").is_not_null()).height
+    by_time = findings.filter(~pl.col("store").is_in(BY_POSITION))
+    few = placed == by_position.height and positions.height <= RECENT
+    return AuditScope(chosen, ranges_of(positions) if few else None, hours=hours_of(by_time))

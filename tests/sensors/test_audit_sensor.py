@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -9,7 +10,7 @@ from clickhouse_connect.driver.client import Client
 
 from sensors.audit import CHECK_OF_STORE, evaluate
 from serving.audit.findings import STORES, finding
-from serving.audit.record import record
+from serving.audit.record import AuditProgress, record, write_progress
 
 
 def told(result: dg.SensorResult) -> list[tuple[str, str, bool]]:
@@ -39,3 +40,11 @@ def test_a_finding_turns_its_check_red_and_green_again(clickhouse: Client) -> No
     green = evaluate(clickhouse, red.cursor)
     assert told(green) == [("raw_events", "stores_agree", True)]
     assert told(evaluate(clickhouse, green.cursor)) == []
+
+
+def test_once_all_history_is_audited_every_check_has_a_result(clickhouse: Client) -> None:
+    now = datetime.now(UTC)
+    write_progress(clickhouse, AuditProgress(now, now, round_seconds=2.0, positions=300, covered=300, findings=0))
+    first = evaluate(clickhouse, None)
+    assert sorted(told(first)) == sorted((asset, check, True) for asset, check in CHECK_OF_STORE.values())
+    assert told(evaluate(clickhouse, first.cursor)) == []
