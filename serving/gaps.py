@@ -21,12 +21,16 @@ from serving.ledger import RAW_GROUP, ledger
 from serving.progress import ALLOWED_LATENESS, read_progress
 
 GAP_SCHEMA: dict[str, pl.DataType] = {
-    "kind": pl.String(),  # hole | not_archived | unsealed | outdated
+    "kind": pl.String(),  # hole | not_archived | unsealed | outdated | on_its_way
     "place": pl.String(),
     "rows": pl.Int64(),  # offsets or events concerned
     "detail": pl.String(),
-    "command": pl.String(),
+    "command": pl.String(),  # '' for what is on its way
 }
+
+ON_ITS_WAY = "on_its_way"
+GRACE = timedelta(minutes=3)
+"""What was archived since then is no gap yet: late events are sealed by themselves within two minutes."""
 
 _ARCHIVED_HOURS = """
 SELECT
@@ -35,10 +39,11 @@ SELECT
     archived.n AS archived_rows,
     slices.events AS considered,
     slices.published_at > toDateTime64(0, 6) AS has_slice,
-    hours.published_at > toDateTime64(0, 6) AS has_hour
+    hours.published_at > toDateTime64(0, 6) AS has_hour,
+    toUnixTimestamp64Milli(arrayMin(arrayFilter(t -> t > slices.published_at, archived.times))) AS waiting_since_ms
 FROM
 (
-    SELECT event_hour, network, sum(rows) AS n
+    SELECT event_hour, network, sum(rows) AS n, groupArray(written_at) AS times
     FROM archive_contents FINAL
     WHERE retired = 0
     GROUP BY event_hour, network
@@ -63,7 +68,8 @@ def gaps(
 
     hole: an offset without a verdict, or with two. not_archived: offsets of past ingest hours that no archive part
     accounts for. unsealed: an hour behind the watermark with archived events and no seal. outdated: a sealed hour for
-    which the archive holds more events than its slice was made from.
+    which the archive holds more events than its slice was made from. on_its_way: either of these, but archived less
+    than GRACE ago: no gap yet.
     """
     clock = now or datetime.now(UTC)
     rows = [
@@ -157,13 +163,15 @@ def _hours(clickhouse: Client, clock: datetime) -> Iterator[tuple[object, ...]]:
         if not sealed and end > complete:
             continue
         more = row["archived_rows"] - row["considered"] if sealed else row["archived_rows"]
-        yield (
-            "outdated" if sealed else "unsealed",
-            f"{row['network']} {_iso(start)}",
-            more,
-            f"{more} archived events came after the hour was sealed" if sealed else f"{more} archived events, no seal",
-            f"tally seal --from {_iso(start)} --to {_iso(end)}",
+        place = f"{row['network']} {_iso(start)}"
+        said = (
+            f"{more} archived events came after the hour was sealed" if sealed else f"{more} archived events, no seal"
         )
+        if datetime.fromtimestamp(row["waiting_since_ms"] / 1000, UTC) > clock - GRACE:
+            yield (ON_ITS_WAY, place, more, f"{said} yet: on its way, sealed by itself within minutes", "")
+            continue
+        command = f"tally seal --from {_iso(start)} --to {_iso(end)}"
+        yield ("outdated" if sealed else "unsealed", place, more, said, command)
 
 
 def _iso(at: datetime) -> str:

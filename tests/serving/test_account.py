@@ -118,9 +118,9 @@ def test_a_store_that_lags_balances_and_says_how_far_it_is(stores: Stores) -> No
 
 
 def test_gaps_name_what_is_not_archived_and_not_sealed(stores: Stores, reference: Any) -> None:
-    def kinds() -> dict[str, int]:
-        later = datetime.now(UTC) + HOUR
-        found = gaps(stores.log, stores.raw, stores.clickhouse, stores.archive, now=later)
+    def kinds(later: timedelta = HOUR) -> dict[str, int]:
+        now = datetime.now(UTC) + later
+        found = gaps(stores.log, stores.raw, stores.clickhouse, stores.archive, now=now)
         return dict(found.group_by("kind").agg(pl.col("rows").sum()).iter_rows())
 
     assert kinds() == {"not_archived": KEPT + REFUSED}
@@ -142,6 +142,7 @@ def test_gaps_name_what_is_not_archived_and_not_sealed(stores: Stores, reference
     late = [("late.parquet", hour, START, "alpha", 2, "x")]
     stores.clickhouse.insert("archive_contents", late, column_names=columns)
     assert kinds() == {"outdated": 2}
+    assert kinds(timedelta()) == {"on_its_way": 2}  # it seals itself
 
 
 def test_verify_tells_late_from_different(stores: Stores, reference: Any) -> None:
