@@ -13,7 +13,7 @@ import typer
 from orchestration.cli.audit import as_json, read_audit, show_audit
 from orchestration.cli.context import load_settings
 from orchestration.cli.errors import ExitCode
-from orchestration.cli.output import JsonFlag, bad, good, out, print_json, table
+from orchestration.cli.output import JsonFlag, bad, good, out, print_json, table, warn
 from orchestration.cli.times import iso, number, parse_time
 
 if TYPE_CHECKING:
@@ -192,39 +192,59 @@ def show_verdicts(found: Verdicts) -> None:
         console.print(table("Hours that are not equal", ("hour", "network", *columns, "verdict"), rows, right=columns))
     totals = [(name, number(count)) for name, count in found.totals.items()]
     console.print(table("Events per store", ("store", "events"), totals, right=("events",)))
-    if not found.balanced:
-        console.print(bad("A store has lost or doubled rows"), "— `tally ledger` names store, partition and offsets")
     if found.hours.is_empty():
         console.print("No hour is sealed in this range, so there is nothing to compare.")
-        return
-    told = ", ".join(f"{number(count)} {verdict}" for verdict, count in found.counts.items())
-    verdict = bad("LIVE DIFFERS FROM SEALED") if "different" in found.counts else good("live = sealed")
-    console.print(verdict, f"in {number(found.hours.height)} sealed hours: {told}", sep=" ")
+    else:
+        told = ", ".join(f"{number(count)} {verdict}" for verdict, count in found.counts.items())
+        console.print(_headline(found), f"in {number(found.hours.height)} sealed hours: {told}", sep=" ")
+    if not found.balanced:
+        console.print(
+            bad("A store has lost or doubled rows"),
+            "— equal hours do not make up for that; `tally ledger` names store, partition and offsets",
+        )
+    console.print("This compares counts per hour; [bold]tally audit[/] compares every value of every row.")
+
+
+def _headline(found: Verdicts) -> object:
+    if "different" in found.counts:
+        return bad("LIVE DIFFERS FROM SEALED")
+    if "late" in found.counts:
+        return warn("live = sealed, except for late hours that the next sealing takes in,")
+    if not found.balanced:
+        return warn("the rollups of live and sealed are equal, but rows are lost or doubled,")
+    return good("live = sealed")
 
 
 def gaps(json: JsonFlag = False) -> None:
     """List what is missing, each with the command that fills it: lost rows, unarchived ranges, hours without a seal.
 
-    Exit code 1 when something is.
+    Exit code 1 when something is. What was archived within the last minutes is on its way, and no gap yet.
 
     Example: [bold]tally gaps[/]
     """
     from orchestration.stack.stores import event_log, raw_store
     from resources.archive import open_archive
     from resources.clickhouse import open_clickhouse
+    from serving.gaps import ON_ITS_WAY
     from serving.gaps import gaps as find
 
     settings = load_settings()
     with event_log(settings) as log, raw_store(settings) as store:
         found = find(log, store, open_clickhouse(settings.clickhouse_url), open_archive(settings.archive_url))
+    waiting = found["kind"] == ON_ITS_WAY
+    missing = found.filter(~waiting)
     console = out()
     if json:
-        print_json({"ok": found.is_empty(), "gaps": found.to_dicts()})
-    elif found.is_empty():
-        console.print(good("nothing is missing"))
+        print_json(
+            {"ok": missing.is_empty(), "gaps": missing.to_dicts(), "on_its_way": found.filter(waiting).to_dicts()}
+        )
     else:
-        for row in found.to_dicts():
+        for row in missing.to_dicts():
             console.print(f"{row['kind']:<13} {row['place']}: {row['detail']}", markup=False)
             console.print(f"              → {row['command']}", markup=False, style="yellow")
-    if not found.is_empty():
+        for row in found.filter(waiting).to_dicts():
+            console.print(f"{'on its way':<13} {row['place']}: {row['detail']}", markup=False)
+        if missing.is_empty():
+            console.print(good("nothing is missing"))
+    if not missing.is_empty():
         raise typer.Exit(ExitCode.PROBLEM)

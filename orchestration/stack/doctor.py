@@ -12,6 +12,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -29,6 +30,7 @@ Level = Literal["ok", "warn", "fail"]
 STACK_MEMORY = 2.5 * 1024**3
 DISK_WARN = 10 * 1024**3
 DISK_FAIL = 1024**3
+_AUDITOR_SILENT = timedelta(minutes=10)
 _SHOWN_VERSIONS = ("dagster", "chdb", "clickhouse-connect", "polars", "confluent-kafka", "redis", "dbt-core")
 
 
@@ -57,6 +59,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
     else:
         yield from _ports(settings)
     yield from _stores(settings, running=running)
+    if running:
+        yield _audit(settings)
 
 
 def _python() -> Finding:
@@ -167,6 +171,30 @@ def _stores(settings: Settings, *, running: bool) -> Iterator[Finding]:
         yield _store("ClickHouse", settings.clickhouse_url, ping_clickhouse)
     if running or not settings.redis_is_local:
         yield _store("cache", settings.cache_url, ping_cache)
+
+
+def _audit(settings: Settings) -> Finding:
+    """What the auditor process has found, and whether it is at work."""
+    from resources.clickhouse import open_clickhouse
+    from serving.audit.record import read_progress
+
+    try:
+        progress = read_progress(open_clickhouse(settings.clickhouse_url))
+    except Exception as error:  # as below
+        return Finding("warn", "audit", str(error), "mend ClickHouse first")
+    if progress is None:
+        return Finding("ok", "audit", "the auditor has not begun yet; `tally audit` compares all stores now")
+    if progress.findings:
+        detail = f"{progress.findings:,} damaged rows"
+        return Finding("fail", "audit", detail, "`tally audit` names them, `tally repair` puts them right")
+    silent = datetime.now(UTC) - progress.at
+    if silent > _AUDITOR_SILENT:
+        detail = f"the auditor was last seen {silent.total_seconds() / 60:.0f} minutes ago"
+        return Finding("warn", "audit", detail, f"read {settings.home}/logs/auditor.log")
+    if not progress.round_seconds:
+        share = f"{progress.covered:,} of {progress.positions:,} log positions"
+        return Finding("ok", "audit", f"nothing damaged so far; first round, {share}")
+    return Finding("ok", "audit", f"nothing damaged; all history is compared every {progress.round_seconds:.0f} s")
 
 
 def _store(name: str, url: str, ping: Callable[[], None]) -> Finding:
