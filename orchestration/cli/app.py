@@ -109,9 +109,24 @@ def _register() -> None:
         sealing,
         simulate,
         stack,
+        tracing,
     )
 
-    for module in (stack, demo, doctor, ingest, simulate, mapping, query, sealing, proof, audit, replay, quarantine):
+    for module in (
+        stack,
+        demo,
+        doctor,
+        ingest,
+        simulate,
+        mapping,
+        query,
+        sealing,
+        proof,
+        audit,
+        replay,
+        quarantine,
+        tracing,
+    ):
         module.register(app)
 
 

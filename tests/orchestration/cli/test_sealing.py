@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from assets.raw_events.process import Stores, archive_hour
@@ -16,6 +17,8 @@ from orchestration.settings import Settings
 from orchestration.stack.stores import event_log, raw_store
 from resources.archive import open_archive
 from resources.clickhouse import open_clickhouse
+from streaming.collector.app import build_app
+from streaming.collector.config import CollectorConfig, parse_write_keys
 
 runner = CliRunner()
 RANGE = ("--from", "2026-01-05", "--to", "2026-01-06")
@@ -78,3 +81,28 @@ def test_replay_puts_an_index_of_the_archive_right_that_names_parts_no_longer_th
 
 def test_a_time_that_is_none_is_refused_before_anything_is_done(stores: Settings) -> None:
     assert "'someday'" in tally("seal", "--from", "someday", code=2)["error"]["message"]
+
+
+def test_an_event_is_followed_through_every_store(sealed: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = "01890000-0000-7000-8000-000000000020"
+    found = tally("event", known.upper())
+    assert found["raw"]["event_id"] == known
+    assert [row["position"] for row in found["live"]] == [found["position"]]
+    assert found["appended_at"]
+    assert [(row["verdict"], row["position"] != found["position"]) for row in found["verdicts"]] == [
+        ("duplicate", True)
+    ]
+    assert (len(found["archive_parts"]), len(found["builds"])) == (1, 1)
+    shown = runner.invoke(app, ["event", known]).stdout
+    for text in (found["position"], found["receipt_id"], found["builds"][0]["build"], found["archive_parts"][0]):
+        assert text in shown
+    tally("event", "01890000-0000-7000-8000-999999999999", code=1)
+    tally("event", "20", code=2)
+
+    keys = parse_write_keys(sealed.write_keys.get_secret_value())
+    with TestClient(build_app(CollectorConfig(sealed.event_log_url, keys, sealed.raw_store_url))) as client:
+        monkeypatch.setattr("httpx.get", lambda url, headers, timeout: client.get(url, headers=headers))
+        receipt = tally("receipt", found["receipt_id"])
+        assert (receipt["stored"], receipt["duplicate"], receipt["settled"]) == (300, 10, True)
+        assert found["receipt_id"] in runner.invoke(app, ["receipt", found["receipt_id"]]).stdout
+        tally("receipt", "none", code=1)
