@@ -84,8 +84,9 @@ def _repaired(stores: AuditStores, scope: AuditScope, findings: pl.DataFrame) ->
     ranges = ranges_of(positions_of(findings))
     archive = pl.col("store") == "archive"
     hours: set[datetime] = hours_of(findings.filter(~archive))
-    for hour in hours_named(findings.filter(archive)):
-        for part in stores.archive.parts(hour):
+    named = hours_named(findings.filter(archive))
+    for part in stores.archive.inspect()[0] if named else ():  # what can be read: a manifest may be what is damaged
+        if part.ingest_hour in named:
             ranges += part.ranges
             hours |= {event_hour for event_hour, _ in part.contents}
     # A day is compared with the hour it begins in.
