@@ -209,7 +209,7 @@ def _headline(found: Verdicts) -> object:
     if "different" in found.counts:
         return bad("LIVE DIFFERS FROM SEALED")
     if "late" in found.counts:
-        return warn("live = sealed, except for late hours that the next sealing takes in,")
+        return warn("live is ahead of late hours, which the next sealing takes in,")
     if not found.balanced:
         return warn("the rollups of live and sealed are equal, but rows are lost or doubled,")
     return good("live = sealed")
