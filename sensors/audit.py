@@ -20,6 +20,7 @@ from serving.audit.causes import damaged, named, with_causes
 from serving.audit.record import open_findings, read_progress
 
 CHECK_OF_STORE = {
+    "event log": ("raw_events", "log_is_whole"),
     "raw store": ("raw_events", "accounting_equation"),
     "archive": ("raw_events", "archive_is_whole"),
     "ClickHouse": ("raw_events", "stores_agree"),

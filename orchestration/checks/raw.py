@@ -121,6 +121,26 @@ def stores_agree(
 
 @dg.asset_check(
     asset="raw_events",
+    name="log_is_whole",
+    description=(
+        "The log still has every message as it was appended, and says what its stores agree on. When it fails: "
+        "`tally repair` writes a message again that two stores agree on, and leaves what nothing decides."
+    ),
+)
+def log_is_whole(
+    context: dg.AssetCheckExecutionContext,
+    event_log: EventLogResource,
+    raw_store: RawStoreResource,
+    archive: ArchiveResource,
+    clickhouse: ClickHouseResource,
+) -> dg.AssetCheckResult:
+    """Ask the log about its messages, and the stores wherever one of them differs."""
+    with opened(event_log, raw_store, archive, clickhouse) as stores:
+        return as_result(audit_positions(stores, "event log", _hours_ranges(stores.log, ingest_hours(context))))
+
+
+@dg.asset_check(
+    asset="raw_events",
     name="no_gaps",
     description=(
         "Every message of the log that is older than the current hour is in the archive. When it fails: materialize "
@@ -167,7 +187,7 @@ def fresh_by_partition(event_log: EventLogResource, clickhouse: ClickHouseResour
 
 
 IN_EVERY_RUN = [accounting_equation, archive_is_whole]
-RAW_CHECKS = [*IN_EVERY_RUN, stores_agree, no_gaps, fresh_by_partition]
+RAW_CHECKS = [*IN_EVERY_RUN, stores_agree, log_is_whole, no_gaps, fresh_by_partition]
 
 GAPS_SCHEMA = {
     "ingest_hour": pl.Datetime("ms", "UTC"),

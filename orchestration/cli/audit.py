@@ -95,6 +95,7 @@ def repair(
                 "rounds": report.rounds,
                 "findings": with_causes(report.found).to_dicts(),
                 "remaining": with_causes(report.remaining).to_dicts(),
+                "notes": report.notes.to_dicts(),
             }
         )
     else:
@@ -120,6 +121,7 @@ def show_repair(report: RepairReport) -> None:
     from serving.audit.causes import damaged
 
     console = out()
+    show_notes(report.notes)
     if report.found.is_empty():
         console.print(good("nothing to repair"))
         return
@@ -164,6 +166,7 @@ def as_json(report: AuditReport) -> dict[str, object]:
             for store, result in report.stores.items()
         },
         "findings": with_causes(findings).to_dicts(),
+        "notes": report.notes.to_dicts(),
         "repair": None if report.clean else "tally repair",
     }
 
@@ -218,6 +221,7 @@ def show_audit(report: AuditReport) -> None:
         console.print(
             f"Of {number(report.unknown)} log positions neither log nor archive can say any more what they held."
         )
+    show_notes(report.notes)
     if report.clean:
         console.print(good(f"every store agrees, in {number(report.positions)} log positions"))
         return
@@ -238,6 +242,20 @@ def show_lines(findings: pl.DataFrame) -> None:
 
     for line in named(findings, LISTED):
         out().print(f"  {line}", markup=False)
+
+
+def show_notes(notes: pl.DataFrame) -> None:
+    """Print what differs and stays: a log that cannot be written there, while its stores agree."""
+    from serving.audit.findings import describe
+
+    console = out()
+    for row in notes.head(LISTED).to_dicts():
+        console.print(f"  note: {describe(row)}", markup=False)
+    if not notes.is_empty():
+        what = count_of(notes.height, "message")
+        console.print(
+            f"{what} of the log cannot be written again, and every store agrees on the verdict: left as it is."
+        )
 
 
 def show_findings(findings: pl.DataFrame) -> None:

@@ -40,10 +40,12 @@ def repair_live(
     """
     client = stores.clickhouse
     positions = positions_of(findings)
+    written = 0
     hours = {int(at.timestamp()) // 3600 * 3600 for at in findings["bucket"].drop_nulls()}
     with _paused(settings, progress):
         for truth in truths(stores, positions):
             mine = known(truth, positions)
+            written += mine.height
             hours |= _forget(client, ranges_of(mine))
             batch = batch_of(truth, mine)
             if batch.rows:
@@ -57,7 +59,7 @@ def repair_live(
             rebuild_rollups(client, sorted(hours))
         if not positions.is_empty():
             _count_progress_again(client)
-    return positions.height, len(hours)
+    return written, len(hours)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import polars as pl
 from resources.archive.ranges import within
 from serving.audit.archive import inspect_archive
 from serving.audit.findings import POSITION
+from serving.audit.judge import inspect_log, judge
 from serving.audit.places import ranges_of
 from serving.audit.stores import AuditStores, groups, read_reach
 from serving.audit.truth import Truth, read_truth
@@ -19,11 +20,16 @@ from streaming.worker.decode import DecodedBatch
 def truths(stores: AuditStores, positions: pl.DataFrame) -> list[Truth]:
     """What the log or a whole archive part says about the positions, in pieces of bounded size.
 
-    Beyond the log's end it says that nothing is there.
+    Where the log is wrong, it is what two stores agree on; where nobody can decide, the positions are `unknown`.
     """
     state = inspect_archive(stores.archive, stores.clickhouse)
     reach = read_reach(stores.log)
-    return [read_truth(stores, reach, group, state.parts, state.broken) for group in groups(ranges_of(positions))]
+    found = []
+    for group in groups(ranges_of(positions)):
+        truth = read_truth(stores, reach, group, state.parts, state.broken)
+        condition = inspect_log(stores.log, reach.readable(group))
+        found.append(judge(stores, reach, truth, condition, positions.filter(within(group)), state).truth)
+    return found
 
 
 def known(truth: Truth, positions: pl.DataFrame) -> pl.DataFrame:

@@ -2,9 +2,9 @@
 
 Belongs here: the order and the report. Does not belong here: how a store is put right.
 
-Upstream first: raw store and ClickHouse from the log, the archive from the raw store, slices from the archive, rollups
-from slices. A wrong value may have been carried on before it was found; then only the audit of what was repaired sees
-it downstream, and that is repaired in the next round.
+Upstream first: the log where its stores prove it wrong, raw store and ClickHouse from the log, the archive from the raw
+store, slices from the archive, rollups from slices. A wrong value may have been carried on before it was found; then
+only the audit of what was repaired sees it downstream, and that is repaired in the next round.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import polars as pl
 
 from orchestration.auditing import open_audit_stores
 from orchestration.repair.archive import hours_named, repair_archive
+from orchestration.repair.event_log import repair_log
 from orchestration.repair.live import repair_live
 from orchestration.repair.raw_store import repair_raw
 from orchestration.repair.sealed import repair_sealed
@@ -27,6 +28,7 @@ from resources.archive.ranges import joined
 from serving.audit.causes import damaged
 from serving.audit.engine import AuditReport, AuditScope, audit
 from serving.audit.findings import none
+from serving.audit.judge import LOG
 from serving.audit.places import hours_of, positions_of, ranges_of
 from serving.audit.stores import AuditStores
 
@@ -37,10 +39,14 @@ Progress = Callable[[str], None]
 
 @dataclass(slots=True)
 class RepairReport:
-    """`found`: by the first audit. `remaining`: by the last one. `written`: what was written again, in words."""
+    """`found`: by the first audit. `remaining`: by the last one. `written`: what was written again, in words.
+
+    `notes`: what the first audit found wrong with a log that cannot be written there, while every store is right.
+    """
 
     found: pl.DataFrame = field(default_factory=none)
     remaining: pl.DataFrame = field(default_factory=none)
+    notes: pl.DataFrame = field(default_factory=none)
     written: dict[str, int] = field(default_factory=dict)
     rounds: int = 0
 
@@ -58,11 +64,15 @@ def repair(settings: Settings, scope: AuditScope, progress: Progress) -> RepairR
     with open_audit_stores(settings) as stores:
         first = _audited(stores, scope, "audit", progress)
         report.found = report.remaining = first.findings
+        report.notes = first.notes
         where = scope
         while not report.remaining.is_empty() and report.rounds < ROUNDS:
             report.rounds += 1
+            before = dict(report.written)
             touched = [_repaired(stores, scope, report.remaining)]
             _put_right(settings, stores, report, progress)
+            if report.written == before:
+                break  # what is left nobody can decide
             touched.append(_repaired(stores, scope, report.remaining))  # parts that were gone are there now
             where = _together(scope, touched if report.rounds == 1 else [where, *touched])
             report.remaining = _audited(stores, where, "audit of what was repaired", progress).findings
@@ -105,6 +115,9 @@ def _put_right(settings: Settings, stores: AuditStores, report: RepairReport, pr
     def of(*names: str) -> pl.DataFrame:
         return pl.concat([none(), *(mine[name] for name in names if name in mine)])
 
+    if LOG in mine:
+        with _step(LOG, "messages", report, progress) as done:
+            done.append(repair_log(stores, mine[LOG]))
     if "raw store" in mine:
         with _step("raw store", "positions", report, progress) as done:
             done.append(repair_raw(stores, mine["raw store"]))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 
 class TopicPartition(NamedTuple):
@@ -174,3 +174,36 @@ class EventLog(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What a log knows of its own messages, as (topic, partition, offset).
+
+    `absent`: inside the watermarks, but not there; `damaged`: not as appended; `unproven`: appended without a checksum.
+    """
+
+    absent: frozenset[tuple[str, int, int]] = frozenset()
+    damaged: frozenset[tuple[str, int, int]] = frozenset()
+    unproven: frozenset[tuple[str, int, int]] = frozenset()
+
+
+@runtime_checkable
+class MendableLog(Protocol):
+    """A log that leaves no holes in topics that are not compacted, and can be written at an offset.
+
+    Kafka is none: its brokers keep and check a checksum per batch themselves, and take messages at the end alone.
+    """
+
+    def inspect(self, ranges: Sequence[OffsetRange]) -> Condition:
+        """Look at every message of the ranges, as far as the log holds them."""
+        ...
+
+    def restore(
+        self, place: TopicPartition, offsets: Sequence[int], keys: Sequence[bytes], values: Sequence[bytes]
+    ) -> None:
+        """Write messages at their offsets in one transaction; what lay there is kept aside.
+
+        Raises EventLogError when an offset is not between the watermarks.
+        """
+        ...

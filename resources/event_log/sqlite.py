@@ -16,6 +16,7 @@ from resources.event_log import sqlite_messages as messages
 from resources.event_log.base import (
     Appended,
     Commit,
+    Condition,
     EventLogError,
     Messages,
     OffsetRange,
@@ -216,6 +217,34 @@ class SqliteEventLog:
                 if is_compacted:
                     removed += self._compact(key, now_ms - self._tombstone_ms)
         return removed
+
+    def inspect(self, ranges: Sequence[OffsetRange]) -> Condition:
+        """See `base.MendableLog`."""
+        found: tuple[list[tuple[str, int, int]], ...] = ([], [], [])
+        for topic, partition, start, end in ranges:
+            key = self._topics.id_of(TopicPartition(topic, partition))
+            for first in range(start, end, _REMOVE_AT_ONCE):  # a long read would keep the file's journal from shrinking
+                with self._database.reading() as connection:
+                    low, high = messages.bounds(connection, [key])[key]
+                    last = min(first + _REMOVE_AT_ONCE, end, high)
+                    some = messages.inspect(connection, key, max(first, low), last)
+                for kind, offsets in zip(found, some, strict=True):
+                    kind += [(topic, partition, offset) for offset in offsets]
+        return Condition(*map(frozenset, found))
+
+    def restore(
+        self, place: TopicPartition, offsets: Sequence[int], keys: Sequence[bytes], values: Sequence[bytes]
+    ) -> None:
+        """See `base.MendableLog`. What lay there is kept in the table `replaced_messages`."""
+        key = self._topics.id_of(place)
+        with self._database.writing("restoring messages") as connection:
+            low, high = messages.bounds(connection, [key])[key]
+            for offset, message_key, value in zip(offsets, keys, values, strict=True):
+                if not low <= offset < high:
+                    raise EventLogError(
+                        f"{self.url}: restore {place.topic}/{place.partition}@{offset}: the log holds {low} to {high}"
+                    )
+                messages.restore(connection, key, offset, message_key, value)
 
     def ping(self) -> None:
         with self._database.reading() as connection:

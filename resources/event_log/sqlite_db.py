@@ -17,7 +17,7 @@ from pathlib import Path
 from resources.event_log.base import EventLogError, LogUnavailableError
 
 _APPLICATION_ID = 0x54_4C_4F_47  # "TLOG": tells an event log from any other SQLite file
-_LAYOUT_VERSION = 1
+_LAYOUT_VERSION = 2
 _PAGE_BYTES = 8192
 _CHECKPOINT_BYTES = 64 * 1024 * 1024
 
@@ -216,6 +216,11 @@ class Database:
                 connection.execute(f"PRAGMA user_version = {_LAYOUT_VERSION}")
             elif application != _APPLICATION_ID:
                 raise EventLogError(f"{self.url}: the file is a SQLite database, but not an event log")
+            elif version == 1:
+                # Messages of the first layout have no checksum; what is appended from now on has.
+                for (key,) in connection.execute("SELECT id FROM partitions").fetchall():
+                    connection.execute(f"ALTER TABLE log_{key:d} ADD COLUMN crc INTEGER")
+                connection.execute(f"PRAGMA user_version = {_LAYOUT_VERSION}")
             elif version != _LAYOUT_VERSION:
                 raise EventLogError(f"{self.url}: layout version {version}, this program reads {_LAYOUT_VERSION}")
             connection.execute("COMMIT")

@@ -7,12 +7,18 @@ here: topics by name, groups, waiting.
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from collections.abc import Iterable, Sequence
 from itertools import repeat
 
 from resources.event_log.base import Messages, TopicPartition
 
 _FETCH_ROWS = 500
+_KEPT = """
+CREATE TABLE IF NOT EXISTS replaced_messages (
+    partition_id INTEGER NOT NULL, log_offset INTEGER NOT NULL, appended_ms INTEGER NOT NULL, key BLOB, value BLOB
+)
+"""
 
 
 def _on(statement: str, partition_id: int) -> str:
@@ -23,7 +29,8 @@ def _on(statement: str, partition_id: int) -> str:
 def create_table(connection: sqlite3.Connection, partition_id: int) -> None:
     connection.execute(
         _on(
-            "CREATE TABLE log_N (log_offset INTEGER PRIMARY KEY, appended_ms INTEGER NOT NULL, key BLOB, value BLOB)",
+            "CREATE TABLE log_N (log_offset INTEGER PRIMARY KEY, appended_ms INTEGER NOT NULL, key BLOB, value BLOB,"
+            " crc INTEGER)",
             partition_id,
         )
     )
@@ -40,9 +47,72 @@ def insert(
 ) -> None:
     """Write messages at offsets `start, start + 1, …`; the caller moves `next_offset`."""
     connection.executemany(
-        _on("INSERT INTO log_N VALUES (?, ?, ?, ?)", partition_id),
-        zip(range(start, start + len(values)), repeat(appended_ms), keys, values, strict=False),
+        _on("INSERT INTO log_N VALUES (?, ?, ?, ?, ?)", partition_id),
+        zip(
+            range(start, start + len(values)),
+            repeat(appended_ms),
+            keys,
+            values,
+            map(checksum, keys, values),
+            strict=False,
+        ),
     )
+
+
+def checksum(key: bytes | None, value: bytes | None) -> int:
+    """CRC-32 of a message, kept beside it: tells a message that was changed in the file from the one appended."""
+    return zlib.crc32(value or b"", zlib.crc32(key or b""))
+
+
+def inspect(
+    connection: sqlite3.Connection, partition_id: int, start: int, end: int
+) -> tuple[list[int], list[int], list[int]]:
+    """Offsets in `[start, end)` that are absent, whose message does not fit its checksum, and that have none."""
+    absent: list[int] = []
+    damaged: list[int] = []
+    unproven: list[int] = []
+    expected = start
+    statement = _on(
+        "SELECT log_offset, key, value, crc FROM log_N WHERE log_offset >= ? AND log_offset < ? ORDER BY log_offset",
+        partition_id,
+    )
+    for offset, key, value, crc in connection.execute(statement, (start, end)):
+        absent += range(expected, offset)
+        expected = offset + 1
+        if crc is None:
+            unproven.append(offset)
+        elif not _is_binary(key) or not _is_binary(value) or crc != checksum(key, value):
+            damaged.append(offset)
+    absent += range(expected, end)
+    return absent, damaged, unproven
+
+
+def restore(connection: sqlite3.Connection, partition_id: int, offset: int, key: bytes, value: bytes) -> None:
+    """Write one message at its offset. What lay there is kept in `replaced_messages`; its append time stays.
+
+    A message that is gone gets the append time of the one before it, else after it: times never fall.
+    """
+    connection.execute(_KEPT)
+    connection.execute(
+        _on(
+            "INSERT INTO replaced_messages SELECT ?, log_offset, appended_ms, key, value FROM log_N"
+            " WHERE log_offset = ?",
+            partition_id,
+        ),
+        (partition_id, offset),
+    )
+    near = "SELECT appended_ms FROM log_N WHERE log_offset {} ? ORDER BY log_offset {} LIMIT 1"
+    found = None
+    for compared, order in (("<=", "DESC"), (">", "ASC")):
+        found = found or connection.execute(_on(near.format(compared, order), partition_id), (offset,)).fetchone()
+    connection.execute(
+        _on("INSERT OR REPLACE INTO log_N VALUES (?, ?, ?, ?, ?)", partition_id),
+        (offset, found[0] if found else 0, key, value, checksum(key, value)),
+    )
+
+
+def _is_binary(value: object) -> bool:
+    return value is None or isinstance(value, bytes)
 
 
 def bounds(connection: sqlite3.Connection, partition_ids: Iterable[int]) -> dict[int, tuple[int, int]]:
@@ -71,8 +141,8 @@ def select(
     """
     cursor = connection.execute(
         _on(
-            "SELECT log_offset, appended_ms, key, value FROM log_N WHERE log_offset >= ? AND log_offset < ?"
-            " ORDER BY log_offset LIMIT ?",
+            "SELECT log_offset, appended_ms, CAST(key AS BLOB), CAST(value AS BLOB) FROM log_N"
+            " WHERE log_offset >= ? AND log_offset < ? ORDER BY log_offset LIMIT ?",
             partition_id,
         ),
         (start, end, max_messages),

@@ -35,11 +35,12 @@ _SHORT = (
 
 @dataclass(slots=True)
 class StoreResult:
-    """What was compared of one store."""
+    """What was compared of one store. `notes`: what is wrong, harms no other store and cannot be put right."""
 
     rows: int = 0
     seconds: float = 0.0
     findings: pl.DataFrame = field(default_factory=none)
+    notes: pl.DataFrame = field(default_factory=none)
 
 
 class Confirm:

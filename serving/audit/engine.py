@@ -16,13 +16,14 @@ from functools import partial
 
 import polars as pl
 
-from resources.archive.ranges import common, size, within
+from resources.archive.ranges import common, joined, size, within, without
 from resources.clickhouse import Client
 from resources.raw_store.base import PositionRange
-from serving.audit.archive import compare_archive, inspect_archive
-from serving.audit.beyond import beyond_live, beyond_raw
+from serving.audit.archive import ArchiveState, compare_archive, inspect_archive
+from serving.audit.beyond import beyond_live, beyond_log, beyond_raw
 from serving.audit.confirm import Confirm, Look, Narrow, StoreResult
 from serving.audit.findings import STORES, Store, join_all
+from serving.audit.judge import LOG, Judged, inspect_log, judge, suspects
 from serving.audit.live import compare_live
 from serving.audit.places import hours_of, periods_of, positions_of, ranges_of
 from serving.audit.raw_store import RawCompared, compare_raw
@@ -38,7 +39,7 @@ PAUSE = 1.0
 BEGINNING, END = datetime(1970, 1, 1, tzinfo=UTC), datetime(2106, 1, 1, tzinfo=UTC)
 FEW = 200
 """Ranges up to which only what differed is looked at again."""
-BY_POSITION: tuple[Store, ...] = ("raw store", "ClickHouse", "archive")
+BY_POSITION: tuple[Store, ...] = (LOG, "raw store", "ClickHouse", "archive")
 
 Progress = Callable[[str, int], None]
 """Called with the store and how many rows of it have been compared so far."""
@@ -77,6 +78,11 @@ class AuditReport:
         return join_all(result.findings for result in self.stores.values())
 
     @property
+    def notes(self) -> pl.DataFrame:
+        """FINDING_SCHEMA: what differs and is left, because every store agrees on what the log should hold."""
+        return join_all(result.notes for result in self.stores.values())
+
+    @property
     def clean(self) -> bool:
         return all(result.findings.is_empty() for result in self.stores.values())
 
@@ -112,7 +118,7 @@ def audit(
 
 
 class _Positions:
-    """The comparisons by log position: one reading of the truth serves three stores."""
+    """The comparisons by log position: one reading of the truth serves all stores."""
 
     def __init__(
         self, stores: AuditStores, scope: AuditScope, results: Mapping[Store, StoreResult], confirm: Confirm
@@ -132,6 +138,7 @@ class _Positions:
     def _beyond(self) -> None:
         """Rows at positions that the log has not given out yet: moved there by hand, they would be seen by nobody."""
         looks: dict[Store, Callable[[AuditStores], tuple[pl.DataFrame, int]]] = {
+            LOG: beyond_log,
             "raw store": beyond_raw,
             "ClickHouse": beyond_live,
         }
@@ -144,13 +151,21 @@ class _Positions:
         return self._state.findings, 0
 
     def compare(self, ranges: Sequence[PositionRange]) -> None:
-        """Compare the three stores in these ranges."""
+        """Compare the log with the stores, then the stores with what the log says where it is right."""
         stores, results = self._stores, self._results
         truth = read_truth(stores, self._reach, ranges, self._state.parts, self._state.broken)
         self.unknown += size(truth.unknown)
-        taken = self._reach.taken(ranges, RAW_GROUP)
+        taken, live = (self._reach.taken(ranges, group) for group in (RAW_GROUP, LIVE_GROUP))
         began = time.monotonic()
         raw = compare_raw(stores.raw_store, stores.clickhouse, truth, taken)
+        spent = time.monotonic() - began
+        look = partial(compare_live, stores.clickhouse, stores.raw_store, truth, live, raw.duplicates)
+        first = look() if "ClickHouse" in results else None
+        judged = self._judge(truth, ranges, join_all([raw.findings, *([first[0]] if first else [])]))
+        if judged is not truth:
+            truth, first = judged, None
+            raw = compare_raw(stores.raw_store, stores.clickhouse, truth, taken)
+            look = partial(compare_live, stores.clickhouse, stores.raw_store, truth, live, raw.duplicates)
 
         def raw_again(found: pl.DataFrame) -> Look:
             at, where = _only(truth, taken, found)
@@ -161,14 +176,40 @@ class _Positions:
             return partial(compare_live, stores.clickhouse, stores.raw_store, at, where, raw.duplicates)
 
         if "raw store" in results:
-            results["raw store"].seconds += time.monotonic() - began
+            results["raw store"].seconds += spent
             self._confirm(results["raw store"], lambda: _found(raw), raw_again)
         if "ClickHouse" in results:
-            live = self._reach.taken(ranges, LIVE_GROUP)
-            look = partial(compare_live, stores.clickhouse, stores.raw_store, truth, live, raw.duplicates)
-            self._confirm(results["ClickHouse"], look, live_again)
+            self._confirm(results["ClickHouse"], lambda: first or look(), live_again)
         if "archive" in results:
-            self._confirm(results["archive"], partial(self._archive, raw.expected, taken), None)
+            self._confirm(
+                results["archive"], partial(self._archive, raw.expected, without(joined(taken), truth.unknown))
+            )
+
+    def _judge(self, truth: Truth, ranges: Sequence[PositionRange], findings: pl.DataFrame) -> Truth:
+        """Ask the stores wherever the log is not beyond doubt: where it says so itself, or a store disagrees."""
+        stores = self._stores
+        began = time.monotonic()
+        condition = inspect_log(stores.log, self._reach.readable(ranges))
+        asked = suspects(condition, findings)
+
+        def ask() -> Judged:
+            if asked.is_empty():
+                return Judged(truth)
+            return judge(stores, self._reach, truth, condition, asked, self._archive_around(asked))
+
+        judged = ask()
+        if LOG in self._results:
+            result = self._results[LOG]
+            result.seconds += time.monotonic() - began
+            rows = truth.events.filter(within(truth.decoded)).height + truth.rejects.height
+            self._confirm(result, lambda: (judged.findings, rows), lambda _: lambda: (ask().findings, rows))
+            result.notes = join_all([result.notes, judged.notes])
+        return judged.truth
+
+    def _archive_around(self, positions: pl.DataFrame) -> ArchiveState:
+        if "archive" in self._results:
+            return self._state
+        return inspect_archive(self._stores.archive, self._stores.clickhouse, ranges_of(positions))
 
     def _archive(self, expected: pl.DataFrame, ranges: Sequence[PositionRange]) -> tuple[pl.DataFrame, int]:
         found, rows = compare_archive(self._stores.archive, self._state, expected, ranges)

@@ -12,14 +12,18 @@ import polars as pl
 
 from contracts.envelope import UTC_MS
 
-Store = Literal["raw store", "ClickHouse", "archive", "slices", "live rollups", "sealed rollups"]
-STORES: tuple[Store, ...] = ("raw store", "ClickHouse", "archive", "slices", "live rollups", "sealed rollups")
+Store = Literal["event log", "raw store", "ClickHouse", "archive", "slices", "live rollups", "sealed rollups"]
+STORES: tuple[Store, ...] = (
+    "event log", "raw store", "ClickHouse", "archive", "slices", "live rollups", "sealed rollups",
+)  # fmt: skip
 
-Kind = Literal["missing", "doubled", "changed", "damaged", "unexpected"]
+Kind = Literal["missing", "doubled", "changed", "damaged", "unexpected", "disputed", "refused"]
+"""`disputed`: log and stores disagree, and nothing decides; `refused`: a store says it would not take a row that
+another one holds."""
 
 FINDING_SCHEMA: dict[str, pl.DataType] = {
     "store": pl.String(),
-    "kind": pl.String(),  # missing | doubled | changed | damaged | unexpected
+    "kind": pl.String(),  # a Kind
     "place": pl.String(),  # table, collection or dataset; path of an archive part
     "log_topic": pl.String(),  # '' where the finding is about no log position
     "log_partition": pl.Int32(),

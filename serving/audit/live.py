@@ -22,12 +22,13 @@ from serving.audit.clickhouse_rows import (
     verdicts_at,
 )
 from serving.audit.findings import POSITION, build, join_all
+from serving.audit.places import ranges_of
 from serving.audit.rows import compare_rows, minute_of_event
 from serving.audit.truth import Truth
+from serving.audit.witnesses import STORE_REFUSED
 
 _PLACES = list(POSITION)
 _IDENTITY = ["workspace", "event_id"]
-_NEVER_STORED = "store_refused"
 
 
 def compare_live(
@@ -36,7 +37,8 @@ def compare_live(
     """Findings and rows read, in these ranges, all of them taken by the live group.
 
     `raw_duplicates`: what the raw store calls duplicates there. Beyond the log's memory the live group may have stored
-    another row of an identity than the raw store did; such a row cannot be compared with anything.
+    another row of an identity than the raw store did; such a row cannot be compared with anything. That
+    ClickHouse would not take an event it says alone: the raw store must have refused it too.
     """
     here = within(ranges)
     events = truth.events.filter(here).select(*LIVE_SCHEMA, minute_of_event)
@@ -45,8 +47,9 @@ def compare_live(
     duplicates = verdicts.filter(pl.col("verdict") == "duplicate")
     right = _right_duplicates(client, raw_store, events, duplicates)
     refused = verdicts.filter(pl.col("verdict") == "quarantined")
-    impossible = refused.filter(pl.col("reason") == _NEVER_STORED).join(events, on=_PLACES, how="semi")
-    expected = events.join(right, on=_PLACES, how="anti").join(impossible, on=_PLACES, how="anti")
+    impossible = refused.filter(pl.col("reason") == STORE_REFUSED).join(events, on=_PLACES, how="semi")
+    excused = _refused_too(raw_store, impossible)
+    expected = events.join(right, on=_PLACES, how="anti").join(excused, on=_PLACES, how="anti")
     other_winner = held.filter(~decoded).join(raw_duplicates, on=[*_PLACES, *_IDENTITY], how="semi")
     comparable = held.join(other_winner, on=_PLACES, how="anti").filter(~within(truth.unknown))
     rejects = truth.rejects.filter(here)
@@ -63,12 +66,28 @@ def compare_live(
             "live_rejects",
             _as_verdicts(rejects),
             refused.filter(decoded).join(impossible, on=_PLACES, how="anti"),
-            [name for name in VERDICT_SCHEMA if name != "reason"],
+            list(VERDICT_SCHEMA),
+        ),
+        build("ClickHouse", "refused", "live_rejects", impossible.join(excused, on=_PLACES, how="anti")),
+        compare_rows(
+            "ClickHouse",
+            "live_rejects",
+            right.unique(_PLACES).with_columns(reason=pl.lit("duplicate")),
+            right.unique(_PLACES),
+            ["reason"],
         ),
         _twice(held, verdicts),
         _index(expected, keys.join(other_winner, on=_PLACES, how="anti").filter(~within(truth.unknown))),
     ]
     return join_all(findings), held.height + verdicts.height + keys.height
+
+
+def _refused_too(raw_store: RawStore, impossible: pl.DataFrame) -> pl.DataFrame:
+    """Those of the positions that the raw store would not take either."""
+    if impossible.is_empty():
+        return impossible
+    refused = raw_store.read_refused(ranges_of(impossible.select(_PLACES).unique()))
+    return impossible.join(refused.filter(pl.col("reason") == STORE_REFUSED), on=_PLACES, how="semi")
 
 
 def _right_duplicates(

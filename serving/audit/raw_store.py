@@ -17,14 +17,15 @@ from contracts.rejects import STORED_REJECT_SCHEMA
 from resources.archive.ranges import within
 from resources.clickhouse import Client
 from resources.raw_store.base import PositionRange, RawStore
-from serving.audit.clickhouse_rows import stored_positions
+from serving.audit.clickhouse_rows import stored_positions, verdicts_at
 from serving.audit.findings import POSITION, build, join_all
+from serving.audit.places import ranges_of
 from serving.audit.rows import compare_rows, minute_of_event
 from serving.audit.truth import Truth
+from serving.audit.witnesses import STORE_REFUSED
 
 _PLACES = list(POSITION)
 _IDENTITY = ("workspace", "event_id")
-_NEVER_STORED = "store_refused"
 
 # What is wrong with a message that cannot be read is said in words of the release that read it.
 _REFUSED = tuple(name for name in REJECT_SCHEMA if name not in {"detail", "reason", "field"})
@@ -46,15 +47,17 @@ class RawCompared:
 def compare_raw(store: RawStore, client: Client, truth: Truth, ranges: Sequence[PositionRange]) -> RawCompared:
     """Compare the store with the truth in these ranges, all of them taken by the raw group.
 
-    `client` (ClickHouse) is asked only where the first row of a duplicate is gone.
+    `client` (ClickHouse) is asked where the first row of a duplicate is gone, and where the store says that it would not
+    take an event: ClickHouse must have refused it too.
     """
     here = within(ranges)
     events, rejects = truth.events.filter(here), truth.rejects.filter(here)
     held = pl.concat([pl.DataFrame(schema=STORED_SCHEMA), *store.read_events(ranges)])
     duplicates, refused = store.read_duplicates(ranges), store.read_refused(ranges)
     right = _right_duplicates(store, client, events, duplicates, truth)
-    impossible = refused.filter(pl.col("reason") == _NEVER_STORED).join(events, on=_PLACES, how="semi")
-    expected = events.join(right, on=_PLACES, how="anti").join(impossible, on=_PLACES, how="anti")
+    impossible = refused.filter(pl.col("reason") == STORE_REFUSED).join(events, on=_PLACES, how="semi")
+    excused = _refused_too(client, impossible)
+    expected = events.join(right, on=_PLACES, how="anti").join(excused, on=_PLACES, how="anti")
     known = ~within(truth.unknown)
     decoded = within(truth.decoded)
     findings = [
@@ -74,9 +77,18 @@ def compare_raw(store: RawStore, client: Client, truth: Truth, ranges: Sequence[
             _REFUSED,
         ),
         _intake_words(rejects, refused),
+        build("raw store", "refused", "quarantine", impossible.join(excused, on=_PLACES, how="anti")),
         _twice(held, duplicates, refused),
     ]
     return RawCompared(join_all(findings), expected, duplicates, held.height + duplicates.height + refused.height)
+
+
+def _refused_too(client: Client, impossible: pl.DataFrame) -> pl.DataFrame:
+    """Those of the positions that ClickHouse would not take either."""
+    if impossible.is_empty():
+        return impossible
+    verdicts = verdicts_at(client, ranges_of(impossible.select(_PLACES).unique()))
+    return impossible.join(verdicts.filter(pl.col("reason") == STORE_REFUSED), on=_PLACES, how="semi")
 
 
 def _right_duplicates(

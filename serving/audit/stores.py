@@ -55,7 +55,10 @@ class Reach:
         return common(ranges, [PositionRange(*place, 0, offset) for place, offset in commits.items()])
 
     def kept(self, ranges: Sequence[PositionRange]) -> tuple[PositionRange, ...]:
-        """The part of the ranges of which the log can tell: what it has, and that beyond its end there is nothing."""
+        """The part of the ranges of which the log can tell: what it has, and that beyond its end there is nothing.
+
+        What is absent in between is a matter of its own: `judge`.
+        """
         return joined(
             where._replace(start=max(where.start, self.low.get(TopicPartition(*where[:2]), 0))) for where in ranges
         )

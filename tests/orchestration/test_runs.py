@@ -35,6 +35,7 @@ def test_an_ingest_hour_is_archived_checked_and_described(
         "accounting_equation": True,
         "archive_is_whole": True,
         "stores_agree": True,
+        "log_is_whole": True,
         "no_gaps": True,
         "fresh_by_partition": True,
     }

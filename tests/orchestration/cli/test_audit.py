@@ -14,11 +14,14 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from typer.testing import CliRunner
 
+from contracts.event_types import TOPICS
+from orchestration.auditing import decode
 from orchestration.cli.app import app
 from orchestration.settings import Settings
 from orchestration.stack.stores import event_log
 from resources.archive import ArchivePart, open_archive
 from resources.clickhouse import open_clickhouse
+from resources.event_log.base import OffsetRange
 
 runner = CliRunner()
 SYNC = "SETTINGS mutations_sync = 1"
@@ -71,6 +74,7 @@ def test_a_healthy_platform_has_no_finding(sealed: Settings) -> None:
     assert found["findings"] == []
     assert found["positions"] == 312
     assert {store: part["rows"] for store, part in found["stores"].items() if store != "ClickHouse"} == {
+        "event log": 312,
         "raw store": 312,
         "archive": 300,
         "slices": 300,
@@ -298,6 +302,106 @@ def test_when_the_log_has_let_go_the_archive_is_the_witness(sealed: Settings, cl
     assert_named_and_repaired(sealed, store="raw store", kind="changed", columns="actor", **lost)
     client.command(f"ALTER TABLE events DELETE WHERE event_id = '{lost['event_id']}' {SYNC}")
     assert_named_and_repaired(sealed, store="ClickHouse", kind="missing", **lost)
+
+
+LOG_PLANTS = {
+    "an actor is forged": ("UPDATE log_N SET value = CAST(replace(value, :actor, 'mallory') AS BLOB)", "changed"),
+    "the row as it came is forged": (
+        """UPDATE log_N SET value = CAST(replace(value, '"raw":"{', '"raw":"{ ') AS BLOB)""",
+        "changed",
+    ),
+    "a message is deleted": ("DELETE FROM log_N", "missing"),
+    "a message becomes unreadable": ("UPDATE log_N SET value = x'00ff'", "damaged"),
+}
+
+
+def damage_log(settings: Settings, lost: dict[str, Any], statement: str, actor: str = "") -> None:
+    with sqlite3.connect(settings.home / "event_log.db") as database:
+        key = database.execute(
+            "SELECT partitions.id FROM partitions JOIN topics ON topics.id = topic_id WHERE name = ? AND partition = ?",
+            (lost["log_topic"], lost["log_partition"]),
+        ).fetchone()[0]
+        given = {"o": lost["log_offset"], "actor": actor}
+        assert (
+            database.execute(f"{statement} WHERE log_offset = :o".replace("log_N", f"log_{key}"), given).rowcount == 1
+        ), statement
+    database.close()
+
+
+def everything(settings: Settings, client: Client) -> tuple[object, ...]:
+    """What raw store and ClickHouse hold, and the log's messages, decoded."""
+    with sqlite3.connect(settings.home / "raw_store.db") as database:
+        raw_rows = [database.execute(f"SELECT * FROM {name} ORDER BY 1, 2, 3").fetchall() for name in ("events",)]
+    database.close()
+    live = [client.query(f"SELECT * FROM {name} ORDER BY ALL").result_rows for name in ("events", "live_rejects")]
+    with event_log(settings) as log:
+        ends = [(topic, partition, *end) for topic in TOPICS for partition, end in log.watermarks(topic).items()]
+        ranges = [OffsetRange(*where) for where in ends]
+        decoded = [frame.rows() for frame in decode(list(log.read(ranges)))]
+    return raw_rows, live, decoded
+
+
+def test_in_the_log_the_stores_are_the_witnesses(sealed: Settings, client: Client) -> None:
+    lost = victim(client)
+    actor = client.query(f"SELECT actor FROM events WHERE event_id = '{lost['event_id']}'").result_rows[0][0]
+    before = everything(sealed, client)
+    for statement, kind in LOG_PLANTS.values():
+        damage_log(sealed, lost, statement, actor)
+        found = tally("audit", code=1)
+        assert {row["store"] for row in found["findings"]} == {"event log"}
+        assert [(row["kind"], row["event_id"]) for row in found["findings"]] == [(kind, lost["event_id"])]
+        assert tally("repair")["written"] == {"event log messages": 1}
+        assert everything(sealed, client) == before
+    assert tally("audit")["clean"] is True
+
+
+def test_in_the_log_a_refused_row(sealed: Settings, client: Client) -> None:
+    before = everything(sealed, client)
+    names = "log_topic, log_partition, log_offset"
+    found = client.query(f"SELECT {names} FROM live_rejects WHERE verdict = 'quarantined'").result_rows[0]
+    damage_log(sealed, dict(zip(names.split(", "), found, strict=True)), LOG_PLANTS["a message is deleted"][0])
+    assert tally("repair")["written"] == {"event log messages": 1}
+    assert everything(sealed, client) == before
+
+
+def test_where_nothing_decides_between_log_and_store_nothing_is_changed(sealed: Settings, client: Client) -> None:
+    lost = victim(client)
+    for part in (sealed.home / "archive").rglob("*.*"):
+        part.unlink()
+    client.command(f"ALTER TABLE archive_ranges DELETE WHERE 1 {SYNC}")
+    client.command(f"ALTER TABLE events DELETE WHERE event_id = '{lost['event_id']}' {SYNC}")
+    damage_log(sealed, lost, LOG_PLANTS["a message is deleted"][0])
+    before = everything(sealed, client)
+    for command in ("audit", "repair"):
+        answer = tally(command, "--store", "event log", "--store", "raw store", "--store", "ClickHouse", code=1)
+        (named,) = [row for row in answer["findings"] if row["store"] == "event log"]
+        assert (named["kind"], named["event_id"]) == ("missing", lost["event_id"])
+        assert "event log and raw store disagree" in named["found"]
+    assert everything(sealed, client) == before
+
+
+def test_that_a_store_refused_a_row_is_no_excuse_when_another_holds_it(sealed: Settings, client: Client) -> None:
+    lost = victim(client)
+    place = "log_topic = '{log_topic}' AND log_partition = {log_partition} AND log_offset = {log_offset}".format(**lost)
+    before = everything(sealed, client)
+    client.command(
+        "INSERT INTO live_rejects (verdict, reason, workspace, network, event_id, receipt_id, received_at, log_topic,"
+        " log_partition, log_offset) SELECT 'quarantined', 'store_refused', workspace, network, '', receipt_id,"
+        f" received_at, log_topic, log_partition, log_offset FROM events WHERE {place}"
+    )
+    for table in ("events", "event_positions"):
+        client.command(f"ALTER TABLE {table} DELETE WHERE {place} {SYNC}")
+    found = assert_named_and_repaired(sealed, store="ClickHouse", kind="refused")
+    assert found["log_offset"] == lost["log_offset"]
+    assert len(everything(sealed, client)[1][0]) == len(before[1][0])  # type: ignore[index]  # rows of `events`
+
+
+def test_in_clickhouse_the_reason_of_a_refused_row_is_changed(sealed: Settings, client: Client) -> None:
+    client.command(f"ALTER TABLE live_rejects UPDATE reason = 'forged' WHERE verdict = 'quarantined' {SYNC}")
+    found = assert_named_and_repaired(
+        sealed, store="ClickHouse", place="live_rejects", kind="changed", columns="reason"
+    )
+    assert found["found"] == "'forged'"
 
 
 def test_late_events_and_a_running_backlog_are_no_findings(sealed: Settings, workers: Any, tmp_path: Path) -> None:
