@@ -253,9 +253,7 @@ def show_notes(notes: pl.DataFrame) -> None:
         console.print(f"  note: {describe(row)}", markup=False)
     if not notes.is_empty():
         what = count_of(notes.height, "message")
-        console.print(
-            f"{what} of the log cannot be written again, and every store agrees on the verdict: left as it is."
-        )
+        console.print(f"{what} of the log cannot be written again; its stores agree, so it is left as it is.")
 
 
 def show_findings(findings: pl.DataFrame) -> None:

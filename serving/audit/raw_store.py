@@ -47,8 +47,8 @@ class RawCompared:
 def compare_raw(store: RawStore, client: Client, truth: Truth, ranges: Sequence[PositionRange]) -> RawCompared:
     """Compare the store with the truth in these ranges, all of them taken by the raw group.
 
-    `client` (ClickHouse) is asked where the first row of a duplicate is gone, and where the store says that it would not
-    take an event: ClickHouse must have refused it too.
+    `client` (ClickHouse) is asked where the first row of a duplicate is gone, and where the store says it would not take
+    an event: ClickHouse must have refused it too.
     """
     here = within(ranges)
     events, rejects = truth.events.filter(here), truth.rejects.filter(here)
