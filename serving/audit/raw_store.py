@@ -47,7 +47,7 @@ class RawCompared:
 def compare_raw(store: RawStore, client: Client, truth: Truth, ranges: Sequence[PositionRange]) -> RawCompared:
     """Compare the store with the truth in these ranges, all of them taken by the raw group.
 
-    `client` (ClickHouse) is asked where the first row of a duplicate is gone, and where the store says it would not take
+    `client` (ClickHouse) is asked where the first row of a duplicate is gone, and where the store says it did not take
     an event: ClickHouse must have refused it too.
     """
     here = within(ranges)
