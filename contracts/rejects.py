@@ -76,11 +76,15 @@ class Reject(NamedTuple):
 
 
 def shorten(value: object, limit: int = 80) -> str:
-    """Return the value's text for an error message, at most `limit` characters, surrogates made visible."""
+    """Return the value's text for an error message, at most `limit` characters, surrogates made visible.
+
+    Without quotes, unless it is empty or blank.
+    """
     text = value if isinstance(value, str) else repr(value)
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     text = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text[: limit + 1])
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    text = text if len(text) <= limit else text[: limit - 1] + "…"
+    return text if text.strip() else f"'{text}'"
 
 
 def trimmed_payload(payload: bytes, detail: str) -> tuple[bytes, str]:

@@ -13,6 +13,7 @@ from datetime import datetime
 import polars as pl
 
 from assets.connector_slices.filtering import admit
+from assets.engagement.statements import seal_checksum
 from orchestration.settings import Settings
 from orchestration.stack.stores import event_log, raw_store
 from resources.archive import Archive, open_archive
@@ -28,7 +29,7 @@ from streaming.worker.decode import decode_batch
 
 def audit_stores(log: EventLog, raw: RawStore, archive: Archive, clickhouse: Client) -> AuditStores:
     """Stores that are open already, with our rules."""
-    return AuditStores(log, raw, archive, clickhouse, decode=decode, admit=admit)
+    return AuditStores(log, raw, archive, clickhouse, decode=decode, admit=admit, seal_checksum=seal_checksum)
 
 
 @contextmanager

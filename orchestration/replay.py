@@ -13,7 +13,6 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -23,10 +22,8 @@ from assets.archive_index import sync
 from contracts.event_types import TOPICS
 from orchestration.settings import Settings
 from orchestration.stack.errors import StackError
-from orchestration.stack.lifecycle import is_running
-from orchestration.stack.paths import StackPaths
+from orchestration.stack.mending import mending, paused
 from orchestration.stack.stores import event_log, raw_store
-from orchestration.stack.supervisord import Supervisor
 from resources.archive import open_archive
 from resources.clickhouse import Client, open_clickhouse, query_frame
 from resources.clickhouse.sql import render
@@ -44,7 +41,6 @@ LIVE_TABLES = (
 )  # fmt: skip
 ROLLUPS = ("live_engagement_minute", "live_engagement_hour")
 CHUNK = 20_000
-_PAUSE_SECONDS = 15.0
 
 Progress = Callable[[str], None]
 
@@ -66,15 +62,16 @@ class ReplayReport:
 def replay_window(settings: Settings, start: datetime, end: datetime, progress: Progress) -> ReplayReport:
     """Write again what the stores lack of the messages appended in `[start, end)`, UTC; then the archive's index.
 
-    Raises LogUnavailableError, StackError when the live worker cannot be paused. Repeat it after any interruption.
+    Raises LogUnavailableError, StackError when the live worker cannot be paused or another one mends this home. Repeat
+    it after any interruption.
     """
     report = ReplayReport()
-    with event_log(settings) as log:
+    with mending(settings.home, "tally replay"), event_log(settings) as log:
         window = _appended(log, start, end)
         progress("raw store")
         _replay_raw(settings, log, _taken(log, GROUP_RAW, window), report)
         crashpoint("replay.raw_written")
-        with paused(settings, "worker-live"):
+        with paused(settings.home, "worker-live"):
             progress("ClickHouse")
             client = open_clickhouse(settings.clickhouse_url)
             _replay_live(client, settings, log, _taken(log, GROUP_LIVE, window), report)
@@ -92,7 +89,7 @@ def rebuild_live(settings: Settings, progress: Progress) -> ReplayReport:
     tables would lose rows.
     """
     report = ReplayReport()
-    with event_log(settings) as log:
+    with mending(settings.home, "tally replay --live"), event_log(settings) as log:
         everything = [
             OffsetRange(topic, partition, 0, high)
             for topic in TOPICS
@@ -108,7 +105,7 @@ def rebuild_live(settings: Settings, progress: Progress) -> ReplayReport:
                 f"the log has let go of the first messages of {', '.join(gone)}, so the live tables cannot be built "
                 "from it alone; `tally replay --from … --to …` mends what the log still holds"
             )
-        with paused(settings, "worker-live"):
+        with paused(settings.home, "worker-live"):
             client = open_clickhouse(settings.clickhouse_url)
             progress("empty the live tables")
             for table in LIVE_TABLES:
@@ -190,7 +187,7 @@ def _replay_live(
         rebuild_rollups(client, hours)
     report.rebuilt_hours = len(hours)
     if client.query(_WRONG_PROGRESS).result_rows:
-        _rebuild_progress(client)
+        rebuild_progress(client)
 
 
 _HERE = (
@@ -281,7 +278,7 @@ HAVING sum(here) != sum(there)
 """
 
 
-def _rebuild_progress(client: Client) -> None:
+def rebuild_progress(client: Client) -> None:
     """Compute `live_progress` from `events` again: a row that was lost and written anew has counted twice there.
 
     Readers take the watermark from it, so the new rows replace the old ones in one step.
@@ -294,24 +291,3 @@ def _rebuild_progress(client: Client) -> None:
     )
     client.command("ALTER TABLE live_progress REPLACE PARTITION ID 'all' FROM live_progress_mended")
     client.command("DROP TABLE live_progress_mended")
-
-
-@contextmanager
-def paused(settings: Settings, process: str) -> Iterator[None]:
-    """Stop a process of this home's stack for the block. Without a stack here, nothing is paused."""
-    if not is_running(settings):
-        yield
-        return
-    supervisor = Supervisor(StackPaths(settings.home))
-    supervisor.stop(process)
-    waiting = threading.Event()
-    for _ in range(int(_PAUSE_SECONDS * 10)):
-        if supervisor.states()[process].gone:
-            break
-        waiting.wait(0.1)
-    else:
-        raise StackError(f"{process} does not stop; `tally status` shows it")
-    try:
-        yield
-    finally:
-        supervisor.start(process)

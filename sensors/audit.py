@@ -27,6 +27,7 @@ CHECK_OF_STORE = {
     "slices": ("connector_slices", "slices_equal_archive"),
     "live rollups": ("engagement_hourly", "live_equals_events"),
     "sealed rollups": ("engagement_hourly", "sealed_equals_sources"),
+    "seals": ("engagement_hourly", "seals_equal_builds"),
 }
 """The check that says of a store, by its name in `audit_findings`, whether it is right."""
 

@@ -32,6 +32,7 @@ from assets.publishing.staging import (
 from contracts.envelope import STORED_SCHEMA
 from resources.archive.base import Archive, ArchiveCorruptError, ArchivePart
 from resources.clickhouse import Client, insert_frame, query_frame
+from resources.clickhouse.sql import render
 from resources.crashpoints import crashpoint
 
 MOST_ROWS = 500_000
@@ -49,15 +50,12 @@ SELECT
     toStartOfHour(event_time) AS bucket,
     network,
     count() AS rows,
-    sum(cityHash64(workspace, event_id, type, actor, object, campaign, arrayMap(t -> toString(t), topics), event_time))
-        AS checksum
+    {checksum} AS checksum
 FROM connector_slices_builds
 WHERE (network, toStartOfHour(event_time), build_id) IN
     (SELECT network, bucket, {which} FROM build_scopes WHERE build_id = toUUID({{build_id:String}}))
 GROUP BY bucket, network
 """
-_STAGED = _STATS.format(which="build_id")
-_PUBLISHED = _STATS.format(which="previous_build_id")
 
 _ROWS = {**SCOPE_SCHEMA, "rows": pl.UInt64(), "checksum": pl.UInt64()}
 
@@ -231,9 +229,13 @@ def read_chunk(archive: Archive, chunk: Chunk, parts: Sequence[ArchivePart]) -> 
     yield from wanted.collect_batches(chunk_size=BATCH_ROWS)
 
 
+def _statistics(which: str) -> str:
+    return _STATS.format(which=which, checksum=render("slice_checksum"))
+
+
 def _stats(clickhouse: Client, build: Build, scope: pl.DataFrame, held: pl.DataFrame) -> pl.DataFrame:
     """What the build holds per pair (STATS_SCHEMA), pairs without a row included."""
-    rows = conform(query_frame(clickhouse, _STAGED, {"build_id": build.id}), _ROWS)
+    rows = conform(query_frame(clickhouse, _statistics("build_id"), {"build_id": build.id}), _ROWS)
     events = held.group_by("bucket", "network").agg(pl.col("rows").sum().alias("events"))
     return (
         scope.join(rows, on=["bucket", "network"], how="left", maintain_order="left")
@@ -249,7 +251,7 @@ def _intact(clickhouse: Client, build: Build, newest: pl.DataFrame) -> pl.DataFr
     """Pairs whose published slice still holds what its seal says."""
     if newest.is_empty():
         return pl.DataFrame(schema=SCOPE_SCHEMA)
-    actual = conform(query_frame(clickhouse, _PUBLISHED, {"build_id": build.id}), _ROWS).rename(
+    actual = conform(query_frame(clickhouse, _statistics("previous_build_id"), {"build_id": build.id}), _ROWS).rename(
         {"rows": "actual_rows", "checksum": "actual_checksum"}
     )
     return (

@@ -1,6 +1,6 @@
 """`engagement_hourly` and `engagement_daily`: the two rollups, from their sources to their seals.
 
-Belongs here: the two statements that fill builds. Does not belong here: Dagster.
+Belongs here: which sources a build has. Does not belong here: Dagster, SQL (`statements`).
 """
 
 from __future__ import annotations
@@ -12,50 +12,21 @@ import polars as pl
 
 from assets.engagement.rollup import Rollup, build_rollup
 from assets.engagement.sources import Refused, sources_of_days, sources_of_hours, without
+from assets.engagement.statements import insert_statement
 from assets.publishing.staging import BuildReport
 from resources.clickhouse import Client
-from resources.clickhouse.sql import render
-
-_COLUMNS = "build_id, bucket, workspace, network, type, dimension, member, events, actors"
-
-_SCOPE = "SELECT network, source_bucket, source_build_id FROM build_scopes WHERE build_id = toUUID({build_id:String})"
-
-_SLICES = """
-(
-    SELECT * FROM connector_slices_builds
-    WHERE event_time >= toDateTime({from_s:Int64}, 'UTC') AND event_time < toDateTime({to_s:Int64} + 3600, 'UTC')
-        AND (network, toStartOfHour(event_time), build_id) IN (@scope)
-)
-""".replace("@scope", _SCOPE)
-_HOURS = """
-(
-    SELECT * FROM engagement_hourly_builds
-    WHERE bucket >= toDateTime({from_s:Int64}, 'UTC') AND bucket <= toDateTime({to_s:Int64}, 'UTC')
-        AND (network, bucket, build_id) IN (@scope)
-)
-""".replace("@scope", _SCOPE)
 
 
 @cache
 def hourly() -> Rollup:
-    """Hours from slices: `from_s` and `to_s` are the first and last hour."""
-    return Rollup(
-        "engagement_hourly",
-        _insert("engagement_hourly_builds", "engagement_rollup", _SLICES, "toStartOfHour(event_time)"),
-    )
+    """Hours from slices."""
+    return Rollup("engagement_hourly", insert_statement("engagement_hourly"))
 
 
 @cache
 def daily() -> Rollup:
-    """Days from hours: `from_s` and `to_s` are the first and last hour."""
-    sql = _insert("engagement_daily_builds", "engagement_merge", _HOURS, "toStartOfDay(bucket, 'UTC')")
-    return Rollup("engagement_daily", sql)
-
-
-def _insert(table: str, macro: str, source: str, bucket: str) -> str:
-    select = render(macro, source=source, bucket=bucket)
-    head = f"INSERT INTO {table} ({_COLUMNS})"
-    return f"{head}\nSELECT toUUID({{build_id:String}}), * FROM ({select})"  # our own texts, no values
+    """Days from hours."""
+    return Rollup("engagement_daily", insert_statement("engagement_daily"))
 
 
 def build_hourly(

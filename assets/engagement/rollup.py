@@ -8,12 +8,11 @@ slices. Whether a bucket must be built again is therefore one comparison, and tw
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import polars as pl
 
+from assets.engagement.statements import seal_checksum
 from assets.partitions import SCOPE_SCHEMA
 from assets.publishing.restate import restate
 from assets.publishing.seals import NO_BUILD, Build, Dataset, bounds, conform, newest_seals
@@ -113,25 +112,17 @@ def build_rollup(
     )
 
 
-def digest(parts: Iterable[object]) -> int:
-    """A 63-bit hash of the texts of the parts, the same on every machine."""
-    text = "\n".join(str(part) for part in parts)
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1
-
-
 def _expected(sources: pl.DataFrame, rollup: Rollup) -> pl.DataFrame:
     """Per pair: `source_events`, `checksum` that its seal will have, and `sources_sealed_at`."""
     rows = []
     for (bucket, network), mine in sources.sort("source_bucket").group_by("bucket", "network", maintain_order=True):
-        inputs = [
-            f"{at:%Y-%m-%d %H} {checksum}" for at, checksum in mine["source_bucket", "source_checksum"].iter_rows()
-        ]
+        inputs = list(mine["source_bucket", "source_checksum"].iter_rows())
         rows.append(
             (
                 bucket,
                 network,
                 int(mine["source_events"].sum()),
-                digest([rollup.insert, *inputs]),
+                seal_checksum(rollup.dataset, inputs),
                 mine["source_sealed_at"].max(),
             )
         )

@@ -59,7 +59,9 @@ def sources_of_days(clickhouse: Client, scope: pl.DataFrame) -> tuple[pl.DataFra
     open_hours = archived.join(sealed, on=["bucket", "network"], how="anti")
     refused: Refused = {}
     for hour, network in open_hours.sort("bucket", descending=True).iter_rows():
-        refused[hour.replace(hour=0), network] = f"the hour {hour:%H:%M} has archived events and is not sealed"
+        refused[hour.replace(hour=0), network] = (
+            f"the hour {hour:%H:%M} has archived events and is not sealed; seal from {hour:%Y-%m-%dT%H:%M}Z or earlier"
+        )
     return sources.select(list(SOURCES_SCHEMA)), refused
 
 

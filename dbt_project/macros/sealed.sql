@@ -43,6 +43,11 @@ GROUP BY day, network
 HAVING countIf(daily) > 0 AND published_at >= maxIf(at, NOT daily)
 {% endmacro %}
 
+{# What the rows of a slice add up to: its seal's checksum. An aggregate over rows of connector_slices_builds. #}
+{% macro slice_checksum() %}
+sum(cityHash64(workspace, event_id, type, actor, object, campaign, arrayMap(t -> toString(t), topics), event_time))
+{% endmacro %}
+
 {# Only the (bucket, network) pairs that have a build: cheaper where it does not matter which. #}
 {% macro published_pairs(dataset, condition='1', seals='seals') %}
 SELECT bucket, network FROM {{ seals }} WHERE dataset = '{{ dataset }}' AND {{ condition }}

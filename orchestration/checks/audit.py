@@ -114,4 +114,24 @@ def sealed_equals_sources(
         return _audit_hours(context, stores, "sealed rollups")
 
 
-AUDIT_CHECKS = [slices_equal_archive, live_equals_events, sealed_equals_sources]
+@dg.asset_check(
+    asset="engagement_hourly",
+    name="seals_equal_builds",
+    description=(
+        "Every seal names a build that was made, with its rows, events and checksum; hours are made of the published "
+        f"slices, and days of the published hours. {REPAIR}"
+    ),
+)
+def seals_equal_builds(
+    context: dg.AssetCheckExecutionContext,
+    event_log: EventLogResource,
+    raw_store: RawStoreResource,
+    archive: ArchiveResource,
+    clickhouse: ClickHouseResource,
+) -> dg.AssetCheckResult:
+    """Compare the seals of this run's range, of all three datasets."""
+    with opened(event_log, raw_store, archive, clickhouse) as stores:
+        return _audit_hours(context, stores, "seals")
+
+
+AUDIT_CHECKS = [slices_equal_archive, live_equals_events, sealed_equals_sources, seals_equal_builds]

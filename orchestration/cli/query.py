@@ -245,7 +245,11 @@ def _duckdb_sql(settings: Settings, statement: str) -> pl.DataFrame:
             f"the archive {settings.archive_url} holds no part yet", hint="`tally seal --from … --to …` archives events"
         )
     connection: Any = duckdb.connect()
-    if any(each.type != duckdb.StatementType.SELECT for each in connection.extract_statements(statement)):
+    try:
+        statements = connection.extract_statements(statement)
+    except duckdb.Error as error:
+        raise CliError(f"DuckDB refused the statement: {error}") from error
+    if any(each.type != duckdb.StatementType.SELECT for each in statements):
         raise CliError("only SELECT statements: the archive is read, never changed")
     if settings.archive_url.startswith("file://"):
         # DuckDB reads the files itself: only the columns and row groups that the statement needs.

@@ -15,9 +15,10 @@ from contextlib import contextmanager
 import polars as pl
 
 from orchestration.repair.positions import batch_of, known, truths
-from orchestration.replay import paused, rebuild_rollups
+from orchestration.replay import rebuild_progress, rebuild_rollups
 from orchestration.settings import Settings
 from orchestration.stack.lifecycle import is_running
+from orchestration.stack.mending import paused
 from resources.clickhouse import Client, query_frame
 from resources.raw_store.base import PositionRange
 from serving.audit.clickhouse_rows import condition
@@ -41,7 +42,9 @@ def repair_live(
     client = stores.clickhouse
     positions = positions_of(findings)
     written = 0
-    hours = {int(at.timestamp()) // 3600 * 3600 for at in findings["bucket"].drop_nulls()}
+    of_progress = pl.col("place").str.starts_with("live_progress")
+    buckets = findings.filter(~of_progress)["bucket"].drop_nulls()
+    hours = {int(at.timestamp()) // 3600 * 3600 for at in buckets}
     with _paused(settings, progress):
         for truth in truths(stores, positions):
             mine = known(truth, positions)
@@ -57,8 +60,8 @@ def repair_live(
             hours |= {second for (second,) in batch.events.select(_HOUR).unique().iter_rows()}
         if hours:
             rebuild_rollups(client, sorted(hours))
-        if not positions.is_empty():
-            _count_progress_again(client)
+        if not positions.is_empty() or not findings.filter(of_progress).is_empty():
+            rebuild_progress(client)  # rows that were written again were counted again
     return written, len(hours)
 
 
@@ -67,7 +70,7 @@ def _paused(settings: Settings, progress: Callable[[str], None]) -> Iterator[Non
     """Pause the stack's live worker, if there is one, and say so: what comes meanwhile waits in the log."""
     running = is_running(settings)
     began = time.monotonic()
-    with paused(settings, "worker-live"):
+    with paused(settings.home, "worker-live"):
         if running:
             progress("live worker paused: what comes in waits in the log")
         yield
@@ -93,13 +96,3 @@ def _forget(client: Client, ranges: Sequence[PositionRange]) -> set[int]:
 def _some(ranges: Sequence[PositionRange]) -> Iterator[Sequence[PositionRange]]:
     for start in range(0, len(ranges), _RANGES_AT_ONCE):
         yield ranges[start : start + _RANGES_AT_ONCE]
-
-
-def _count_progress_again(client: Client) -> None:
-    """Rows that were written again were counted again by the view that says how far each partition is."""
-    client.command("TRUNCATE TABLE live_progress")
-    client.command(
-        "INSERT INTO live_progress SELECT log_topic, log_partition, count(), min(event_time), max(event_time), "
-        "max(received_at) FROM events GROUP BY log_topic, log_partition",
-        settings={"insert_deduplicate": 0},
-    )

@@ -24,6 +24,7 @@ from orchestration.repair.live import repair_live
 from orchestration.repair.raw_store import repair_raw
 from orchestration.repair.sealed import repair_sealed
 from orchestration.settings import Settings
+from orchestration.stack.mending import mending
 from resources.archive.ranges import joined
 from serving.audit.causes import damaged
 from serving.audit.engine import AuditReport, AuditScope, audit
@@ -56,12 +57,13 @@ class RepairReport:
 
 
 def repair(settings: Settings, scope: AuditScope, progress: Progress) -> RepairReport:
-    """Audit the scope and put right what differs. Raises StackError when the live worker cannot be paused.
+    """Audit the scope and put right what differs. Raises StackError when it cannot be done now.
 
+    That is when the live worker cannot be paused, or another repair or replay is at work on this home.
     `progress` gets a line per step with its rows and seconds.
     """
     report = RepairReport()
-    with open_audit_stores(settings) as stores:
+    with mending(settings.home, "tally repair"), open_audit_stores(settings) as stores:
         first = _audited(stores, scope, "audit", progress)
         report.found = report.remaining = first.findings
         report.notes = first.notes
@@ -127,12 +129,14 @@ def _put_right(settings: Settings, stores: AuditStores, report: RepairReport, pr
         positions, hours = repair_live(settings, stores, live, progress)
         report.count("ClickHouse positions", positions)
         report.count("live rollups hours", hours)
+        of_progress = live.filter(pl.col("place").str.starts_with("live_progress"))
+        report.count("live_progress partitions", of_progress["place"].n_unique())
         seconds = time.monotonic() - began
         progress(f"ClickHouse: {positions:,} positions, live rollups of {hours:,} hours written again, {seconds:.1f} s")
     if "archive" in mine:
         with _step("archive", "parts and hours", report, progress) as done:
             done.append(repair_archive(stores, mine["archive"]))
-    sealed = of("slices", "sealed rollups")
+    sealed = of("slices", "sealed rollups", "seals")
     if not sealed.is_empty():
         with _step("sealed", "buckets", report, progress) as done:
             done.append(repair_sealed(stores, sealed))

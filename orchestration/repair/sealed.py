@@ -13,6 +13,7 @@ from assets.connector_slices.build import build_slices
 from assets.engagement.build import build_daily, build_hourly
 from assets.partitions import SCOPE_SCHEMA
 from assets.publishing.seals import newest_seals
+from resources.clickhouse import Client
 from serving.audit.stores import AuditStores
 
 CAUSE = "repair"
@@ -25,8 +26,13 @@ def repair_sealed(stores: AuditStores, findings: pl.DataFrame) -> int:
     """
     client = stores.clickhouse
     run_id = f"repair-{uuid.uuid4()}"
-    slices = _scope(findings.filter(pl.col("store") == "slices"))
-    hours = _scope(findings.filter((pl.col("store") == "slices") | (pl.col("place") == "engagement_hourly")))
+    _forget_future(client, findings)
+    of_slices = pl.col("place") == "connector_slices"
+    slices = _scope(findings.filter(of_slices))
+    hours = _scope(findings.filter(of_slices | (pl.col("place") == "engagement_hourly")))
+    # An hour that was sealed by hand may have no slice: it gets one, and so an hour that is true.
+    bare = hours.join(newest_seals(client, "connector_slices", hours), on=list(SCOPE_SCHEMA), how="anti")
+    slices = pl.concat([slices, bare]).unique()
     days = pl.concat(
         [
             hours.with_columns(pl.col("bucket").dt.truncate("1d")),
@@ -42,6 +48,17 @@ def repair_sealed(stores: AuditStores, findings: pl.DataFrame) -> int:
         if not scope.is_empty():
             published += build(client, scope, cause=CAUSE, run_id=run_id, force=True).published.height
     return published
+
+
+def _forget_future(client: Client, findings: pl.DataFrame) -> None:
+    """Delete seals that are dated ahead: nothing that is published now would be newer than they are."""
+    ahead = findings.filter(pl.col("columns") == "sealed_at").select("place", "bucket", "network").unique()
+    for dataset, bucket, network in ahead.iter_rows():
+        client.command(
+            "ALTER TABLE seals DELETE WHERE dataset = {dataset:String} AND network = {network:String} AND "
+            "bucket = toDateTime({bucket_s:Int64}, 'UTC') AND sealed_at > now64(6, 'UTC') SETTINGS mutations_sync = 2",
+            parameters={"dataset": dataset, "network": network, "bucket_s": int(bucket.timestamp())},
+        )
 
 
 def _scope(findings: pl.DataFrame) -> pl.DataFrame:

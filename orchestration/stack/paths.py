@@ -45,6 +45,18 @@ class StackPaths:
         return self.run / "stack.lock"
 
     @property
+    def mending(self) -> Path:
+        """Lock of the one repair, replay or rebuild at work."""
+        return self.run / "mending.lock"
+
+    def lease(self, process: str) -> Path:
+        """Says who has stopped this process and will start it again."""
+        return self.run / "stopped" / f"{process}.json"
+
+    def leases(self) -> list[Path]:
+        return sorted((self.run / "stopped").glob("*.json"))
+
+    @property
     def fingerprint(self) -> Path:
         """Digest of the settings the running stack was started with."""
         return self.run / "settings.sha256"

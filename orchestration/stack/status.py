@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from orchestration.settings import Settings
 from orchestration.stack.memory import Usage, usage
+from orchestration.stack.mending import start_abandoned
 from orchestration.stack.paths import StackPaths
 from orchestration.stack.stores import event_log, raw_store
 from orchestration.stack.supervisord import ProcessState, Supervisor, running_pid
@@ -83,6 +84,7 @@ def gather(settings: Settings) -> StackStatus:
     status = StackStatus(home=settings.home, running=pid is not None)
     if pid is None:
         return status
+    _ask(status, "supervisord", lambda: _abandoned(status, paths))
     _ask(status, "supervisord", lambda: _processes(status, paths, pid))
     _ask(status, "event log", lambda: _lag(status, settings))
     _ask(status, "raw store", lambda: _quarantine(status, settings))
@@ -96,6 +98,11 @@ def _ask(status: StackStatus, name: str, question: Callable[[], None]) -> None:
         question()
     except Exception as error:  # each store has its own errors, and a report must survive all of them
         status.problems.append(f"{name}: {error}")
+
+
+def _abandoned(status: StackStatus, paths: StackPaths) -> None:
+    for process in start_abandoned(paths.home):
+        status.problems.append(f"{process} was left stopped by a repair or replay that was killed; it is started again")
 
 
 def _processes(status: StackStatus, paths: StackPaths, supervisord: int) -> None:

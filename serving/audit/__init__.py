@@ -9,6 +9,7 @@ the way messages are decoded and slices are filtered (given as functions: those 
 | ClickHouse (`events`, `live_rejects`, `event_positions`) | the same |
 | archive | manifests, index and bytes; rows with the same |
 | slices | the archived rows of their hour that the first filter admits |
-| live rollups | `events`, rolled up again |
+| live rollups, `live_progress` | `events`, rolled up again |
 | sealed rollups | the builds they were made from, rolled up again |
+| seals | the builds they name, these builds' sources, and the newest slice of each hour |
 """

@@ -101,7 +101,7 @@ def _attributed(found: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
         _parts(frame),
         _first(frame, (_STORE == "archive") & _PLACED, (_STORE == "raw store") & _PLACED, POSITION),
         _first(frame, (_STORE == "slices") & _PLACED, (_STORE == "archive") & _PLACED, POSITION),
-        _first(frame, _PLACE == "seals", _PLACE == "connector_slices", ["bucket", "network"]),
+        *_seals(frame),
         *_live_rollups(frame),
         *_sealed_rollups(frame),
     )
@@ -185,6 +185,20 @@ def _live_rollups(frame: pl.DataFrame) -> list[pl.Series]:
             _first(frame, _LIVE, _EVENTS & pl.col("columns").str.contains(rf"\b{name}\b"), key, differ)
             for name, key in keys.items()
         ),
+    ]
+
+
+def _seals(frame: pl.DataFrame) -> list[pl.Series]:
+    """Seals that say what their build held before it was damaged, other columns of a seal, days of a wrong hour."""
+    seals, pair = _STORE == "seals", ["bucket", "network"]
+    slices, rollups, hourly = _STORE == "slices", _STORE == "sealed rollups", _PLACE == "engagement_hourly"
+    return [
+        _first(frame, seals & (_PLACE == "connector_slices"), slices, pair),
+        _first(frame, seals & (_PLACE != "connector_slices"), rollups, ["place", *pair]),
+        _first(frame, seals & hourly, slices, pair),
+        _first(frame, seals, seals, ["place", *pair]),
+        _first(frame, seals & hourly, seals & (_PLACE == "connector_slices"), pair),
+        _first(frame, seals & (_PLACE == "engagement_daily"), seals & hourly, [_DAY, "network"]),
     ]
 
 

@@ -27,7 +27,8 @@ from serving.audit.judge import LOG, Judged, inspect_log, judge, suspects
 from serving.audit.live import compare_live
 from serving.audit.places import hours_of, periods_of, positions_of, ranges_of
 from serving.audit.raw_store import RawCompared, compare_raw
-from serving.audit.rollups import Span, compare_live_rollups, compare_sealed_rollups, spans
+from serving.audit.rollups import Span, compare_live_progress, compare_live_rollups, compare_sealed_rollups, spans
+from serving.audit.seals import compare_seals
 from serving.audit.slices import slice_look, slice_looks
 from serving.audit.stores import LIVE_GROUP, RAW_GROUP, AuditStores, groups, read_reach
 from serving.audit.truth import Truth, read_truth
@@ -108,7 +109,13 @@ def audit(
                 if store in results:
                     progress(store, results[store].rows)
         positions, unknown = size(look.ranges), look.unknown
-    for store, compare in (("slices", _slices), ("live rollups", _live_rollups), ("sealed rollups", _sealed_rollups)):
+    by_time: tuple[tuple[Store, Callable[[AuditStores, AuditScope], Looks]], ...] = (
+        ("slices", _slices),
+        ("live rollups", _live_rollups),
+        ("sealed rollups", _sealed_rollups),
+        ("seals", _seals),
+    )
+    for store, compare in by_time:
         if store in results:
             for look_at, narrow in compare(stores, scope):
                 confirm(results[store], look_at, narrow)
@@ -233,6 +240,7 @@ def _only(truth: Truth, ranges: Sequence[PositionRange], found: pl.DataFrame) ->
 
 
 Looks = Iterator[tuple[Look, Narrow]]
+Compared = tuple[pl.DataFrame, int]
 
 
 def _slices(stores: AuditStores, scope: AuditScope) -> Looks:
@@ -244,24 +252,35 @@ def _slices(stores: AuditStores, scope: AuditScope) -> Looks:
 
 
 def _live_rollups(stores: AuditStores, scope: AuditScope) -> Looks:
-    yield from _rollups(compare_live_rollups, stores, scope)
+    def look() -> tuple[pl.DataFrame, int]:
+        return compare_live_progress(stores.clickhouse), 0
+
+    yield look, lambda _found: look
+    yield from _rollups(_counted(compare_live_rollups, stores.clickhouse), stores, scope)
 
 
 def _sealed_rollups(stores: AuditStores, scope: AuditScope) -> Looks:
-    yield from _rollups(compare_sealed_rollups, stores, scope)
+    yield from _rollups(_counted(compare_sealed_rollups, stores.clickhouse), stores, scope)
 
 
-def _rollups(compare: Callable[[Client, Span], pl.DataFrame], stores: AuditStores, scope: AuditScope) -> Looks:
-    client = stores.clickhouse
+def _seals(stores: AuditStores, scope: AuditScope) -> Looks:
+    yield from _rollups(partial(compare_seals, stores), stores, scope)
+
+
+def _counted(compare: Callable[[Client, Span], pl.DataFrame], client: Client) -> Callable[[Span], Compared]:
+    return lambda span: (compare(client, span), span.events)
+
+
+def _rollups(compare: Callable[[Span], Compared], stores: AuditStores, scope: AuditScope) -> Looks:
 
     def look(*some: Span) -> tuple[pl.DataFrame, int]:
-        return _together((compare(client, span), span.events) for span in some)
+        return _together(compare(span) for span in some)
 
     def narrow(found: pl.DataFrame) -> Look:
         return partial(look, *(Span(start, end, 0) for start, end in periods_of(hours_of(found))))
 
     for period in scope.periods:
-        yield from ((partial(look, span), narrow) for span in spans(client, *period))
+        yield from ((partial(look, span), narrow) for span in spans(stores.clickhouse, *period))
 
 
 def _together(looks: Iterable[tuple[pl.DataFrame, int]]) -> tuple[pl.DataFrame, int]:

@@ -12,9 +12,9 @@ import polars as pl
 
 from contracts.envelope import UTC_MS
 
-Store = Literal["event log", "raw store", "ClickHouse", "archive", "slices", "live rollups", "sealed rollups"]
+Store = Literal["event log", "raw store", "ClickHouse", "archive", "slices", "live rollups", "sealed rollups", "seals"]
 STORES: tuple[Store, ...] = (
-    "event log", "raw store", "ClickHouse", "archive", "slices", "live rollups", "sealed rollups",
+    "event log", "raw store", "ClickHouse", "archive", "slices", "live rollups", "sealed rollups", "seals",
 )  # fmt: skip
 
 Kind = Literal["missing", "doubled", "changed", "damaged", "unexpected", "disputed", "refused"]

@@ -55,6 +55,25 @@ FROM
 GROUP BY hour_s
 ORDER BY hour_s
 """
+_PROGRESS = """
+SELECT concat('live_progress ', log_topic, '/', toString(log_partition)) AS place,
+    toUnixTimestamp(toStartOfHour(min(oldest))) AS bucket_s,
+    sumIf(n, side = 1) AS expected_events, sumIf(n, side = 2) AS found_events,
+    maxIf(ends, side = 1) AS expected_ends, maxIf(ends, side = 2) AS found_ends
+FROM
+(
+    SELECT 1 AS side, log_topic, log_partition, count() AS n, min(event_time) AS oldest,
+        concat(toString(min(event_time)), ' to ', toString(max(event_time)), ', ', toString(max(received_at))) AS ends
+    FROM events GROUP BY log_topic, log_partition
+    UNION ALL
+    SELECT 2 AS side, log_topic, log_partition, sum(events) AS n, min(oldest_event_time) AS oldest,
+        concat(toString(min(oldest_event_time)), ' to ', toString(max(newest_event_time)), ', ',
+            toString(max(newest_received_at))) AS ends
+    FROM live_progress GROUP BY log_topic, log_partition
+)
+GROUP BY log_topic, log_partition
+HAVING expected_events != found_events OR expected_ends != found_ends
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +118,25 @@ def compare_live_rollups(client: Client, span: Span) -> pl.DataFrame:
             ("live_engagement_minute", "toStartOfMinute"),
             ("live_engagement_hour", "toStartOfHour"),
         )
+    )
+
+
+def compare_live_progress(client: Client) -> pl.DataFrame:
+    """Findings about `live_progress`: events, extent of event_time and newest arrival of each log partition.
+
+    It is small and compared whole; `bucket` is the hour of the partition's oldest event.
+    """
+    wrong = query_frame(client, _PROGRESS)
+    if wrong.is_empty():
+        return join_all([])
+    said = wrong.with_columns(
+        pl.from_epoch(pl.col("bucket_s").cast(pl.Int64), "s").dt.replace_time_zone("UTC").cast(UTC_MS).alias("bucket"),
+        pl.lit("events, event_time, received_at").alias("columns"),
+        *(pl.format("{}, {}", f"{side}_events", f"{side}_ends").alias(side) for side in ("expected", "found")),
+    )
+    return join_all(
+        build("live rollups", "missing" if lost else "changed", str(place), part)
+        for (place, lost), part in said.group_by("place", pl.col("found_events") == 0, maintain_order=True)
     )
 
 

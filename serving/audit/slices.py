@@ -18,7 +18,7 @@ from contracts.envelope import EVENT_SCHEMA, POSITION_SCHEMA, STORED_SCHEMA, UTC
 from resources.archive.base import ArchiveCorruptError, ArchivePart
 from resources.clickhouse import Client, query_frame
 from resources.clickhouse.sql import render
-from serving.audit.findings import build, join_all
+from serving.audit.findings import join_all
 from serving.audit.rows import compare_rows
 from serving.audit.stores import AuditStores
 
@@ -127,7 +127,7 @@ def _compare(
     lost = _lost(expected, held, sealed)
     at_rest = expected.join(held, on=list(POSITION_SCHEMA), how="semi")
     found = compare_rows("slices", "connector_slices", pl.concat([at_rest, lost]), held, list(SLICE_SCHEMA))
-    return join_all([found, _miscounted(held, lost, sealed)]), held.height
+    return found, held.height
 
 
 def _in_sealed(rows: pl.DataFrame, sealed: pl.DataFrame) -> pl.DataFrame:
@@ -168,23 +168,6 @@ def _lost(expected: pl.DataFrame, held: pl.DataFrame, sealed: pl.DataFrame) -> p
         .join(short, on=["bucket", "network"], how="inner", maintain_order="left")
         .filter(pl.int_range(pl.len()).over("bucket", "network") < pl.col("short"))
         .select(expected.columns)
-    )
-
-
-def _miscounted(held: pl.DataFrame, lost: pl.DataFrame, sealed: pl.DataFrame) -> pl.DataFrame:
-    """Slices whose seal counts other rows than they hold, after those named as lost."""
-    back = lost.group_by("bucket", "network").agg(pl.len().cast(pl.Int64).alias("lost"))
-    counted = _counts(held, sealed).join(back, on=["bucket", "network"], how="left")
-    wrong = counted.with_columns(there=pl.col("there") + pl.col("lost").fill_null(0)).filter(
-        pl.col("there") != pl.col("rows")
-    )
-    return build(
-        "slices",
-        "changed",
-        "seals",
-        wrong.with_columns(
-            columns=pl.lit("rows"), expected=pl.col("there").cast(pl.String), found=pl.col("rows").cast(pl.String)
-        ),
     )
 
 

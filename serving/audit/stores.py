@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import polars as pl
 
@@ -26,6 +27,8 @@ Decode = Callable[[Sequence[Messages]], tuple[pl.DataFrame, pl.DataFrame]]
 """Messages to events (STORED_SCHEMA) and refused rows (STORED_REJECT_SCHEMA), as the input workers read them."""
 Admit = Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]
 """Events and `bucket, network, first_sealed_at` to the events that the first filter lets into their slice."""
+SealChecksum = Callable[[str, Sequence[tuple[datetime, int]]], int]
+"""Rollup dataset, and its sources' buckets and checksums in order of time, to the checksum of its seal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ class AuditStores:
     clickhouse: Client
     decode: Decode
     admit: Admit
+    seal_checksum: SealChecksum
 
 
 @dataclass(frozen=True, slots=True)

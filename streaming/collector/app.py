@@ -177,7 +177,7 @@ class Collector:
     async def _admit(self, submission: Submission) -> Admission:
         try:
             async with asyncio.timeout(self._config.append_timeout):
-                return await self._groups.admit(submission)
+                admission = await self._groups.admit(submission)
         except TimeoutError as timeout:
             raise RefusedRequestError(
                 503,
@@ -188,12 +188,15 @@ class Collector:
             ) from timeout
         except EventLogError as problem:
             _log.warning("append failed: %s", problem)
+            self._health.append_failed(str(problem))
             raise RefusedRequestError(
                 503,
                 "log_unavailable",
                 "the event log is not available; nothing is acknowledged, send the rows again",
                 retry_after=_UNAVAILABLE_RETRY,
             ) from problem
+        self._health.append_succeeded()
+        return admission
 
     # -- the rest ----------------------------------------------------------------------------------------------------
 
@@ -220,8 +223,8 @@ class Collector:
         return json_answer(200, {"status": "ok"})
 
     async def readyz(self, _request: Request) -> Response:
-        if self._health.problem:
-            return error(503, "not_ready", self._health.problem, retry_after=_UNAVAILABLE_RETRY)
+        if self._health.not_ready:
+            return error(503, "not_ready", self._health.not_ready, retry_after=_UNAVAILABLE_RETRY)
         return json_answer(200, {"status": "ready", "lag_messages": self._health.lag})
 
     async def get_metrics(self, _request: Request) -> Response:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 
 from contracts.event_types import TOPICS
 from resources.event_log.base import EventLog, EventLogError, TopicPartition
@@ -15,6 +16,9 @@ from streaming.topics import GROUPS
 _log = logging.getLogger(__name__)
 
 _INTERVAL = 1.0
+_TRY_AGAIN = 10.0
+"""Seconds after a failed append in which the collector says that it is not ready. Then rows may come and try again:
+nothing but an append shows whether a full disk has room again."""
 
 
 class LogHealth:
@@ -27,6 +31,21 @@ class LogHealth:
         self.problem = "the event log has not answered yet"
         self.is_reachable = False
         self.lag = 0
+        self._append_failure = ""
+        self._failed_at = 0.0
+
+    @property
+    def not_ready(self) -> str:
+        """Why no rows should be sent here now; '' while all is well. The last append counts, if it failed just now."""
+        if self._append_failure and time.monotonic() - self._failed_at < _TRY_AGAIN:
+            return self.problem or f"the last append failed: {self._append_failure}"
+        return self.problem
+
+    def append_failed(self, why: str) -> None:
+        self._append_failure, self._failed_at = why, time.monotonic()
+
+    def append_succeeded(self) -> None:
+        self._append_failure = ""
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run(), name="log-health")

@@ -80,6 +80,7 @@ def test_a_healthy_platform_has_no_finding(sealed: Settings) -> None:
         "slices": 300,
         "live rollups": 300,
         "sealed rollups": 300,
+        "seals": 7,  # three hours, twice, and their day
     }
 
 
