@@ -24,6 +24,12 @@ _PLACED = (pl.col("log_topic") != "") & pl.col("log_offset").is_not_null()
 _HOUR, _DAY = pl.col("bucket").dt.truncate("1h").alias("hour"), pl.col("bucket").dt.truncate("1d").alias("day")
 _CALLED_DUPLICATE = _PLACE.is_in(["live_rejects", "duplicates"]) & (_KIND == "unexpected")
 _LIVE, _EVENTS = _STORE == "live rollups", (_STORE == "ClickHouse") & (_PLACE == "events")
+_PROGRESS = _PLACE.str.starts_with("live_progress ")
+_PARTITION = (
+    pl.when(_PROGRESS)
+    .then(_PLACE.str.strip_prefix("live_progress "))
+    .otherwise(pl.format("{}/{}", "log_topic", "log_partition"))
+)
 _MINUTES, _HOURS = _PLACE == "live_engagement_minute", _PLACE == "live_engagement_hour"
 
 
@@ -102,6 +108,7 @@ def _attributed(found: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
         _first(frame, (_STORE == "archive") & _PLACED, (_STORE == "raw store") & _PLACED, POSITION),
         _first(frame, (_STORE == "slices") & _PLACED, (_STORE == "archive") & _PLACED, POSITION),
         *_seals(frame),
+        _first(frame, _PROGRESS, _EVENTS, [_PARTITION]),
         *_live_rollups(frame),
         *_sealed_rollups(frame),
     )
