@@ -176,8 +176,8 @@ def _parts(frame: pl.DataFrame) -> pl.Series:
 def _live_rollups(frame: pl.DataFrame) -> list[pl.Series]:
     """Rows rolled up from damaged events. Where the event's own cell was changed, its other cell is met by the rest."""
     count = (
-        pl.col("expected").str.extract(r"^(\d+)").cast(pl.Int64),
-        pl.col("found").str.extract(r"^(\d+)").cast(pl.Int64),
+        pl.col("expected").str.extract(r"^(\d+)").cast(pl.Int64, strict=False),
+        pl.col("found").str.extract(r"^(\d+)").cast(pl.Int64, strict=False),
     )
     differ = (count[0] - count[1]).abs().fill_null(0)
     keys: dict[str, Sequence[str | pl.Expr]] = {

@@ -26,7 +26,8 @@ _WAITING = 16
 _SHORT = (
     pl.when(pl.col("store").str.ends_with("rollups"))
     .then(
-        pl.col("expected").str.extract(r"^(\d+)").cast(pl.Int64) - pl.col("found").str.extract(r"^(\d+)").cast(pl.Int64)
+        pl.col("expected").str.extract(r"^(\d+)").cast(pl.Int64, strict=False)
+        - pl.col("found").str.extract(r"^(\d+)").cast(pl.Int64, strict=False)
     )
     .otherwise(pl.col("found").hash().reinterpret(signed=True))
     .alias("short")
