@@ -17,7 +17,7 @@ from orchestration.auditing import audit_stores
 from orchestration.checks.hours import event_scope
 from resources.dagster_resources import ArchiveResource, ClickHouseResource, EventLogResource, RawStoreResource
 from resources.raw_store.base import PositionRange
-from serving.audit.causes import damaged, named
+from serving.audit.causes import damaged, named, with_causes
 from serving.audit.engine import AuditReport, AuditScope, audit
 from serving.audit.findings import Store
 from serving.audit.stores import AuditStores
@@ -41,7 +41,8 @@ def audit_positions(stores: AuditStores, store: Store, ranges: Sequence[Position
 
 
 def as_result(report: AuditReport, **more: int) -> dg.AssetCheckResult:
-    """Passed when nothing was found; otherwise the first findings in words, and a table. `more`: further metadata."""
+    """Passed when nothing was found; otherwise the first damaged rows in words, and a table of all findings, damage
+    first, then what follows from it. `more`: further metadata."""
     findings = report.findings
     rows = damaged(findings)
     return dg.AssetCheckResult(
@@ -51,7 +52,7 @@ def as_result(report: AuditReport, **more: int) -> dg.AssetCheckResult:
             "rows": sum(result.rows for result in report.stores.values()),
             "findings": rows.height,
             "following": findings.height - rows.height,
-            "found": table(rows.head(SHOWN)),
+            "found": table(with_causes(findings).sort("follows_from", maintain_order=True).head(SHOWN)),
             **more,
         },
     )

@@ -27,8 +27,8 @@ _LIVE, _EVENTS = _STORE == "live rollups", (_STORE == "ClickHouse") & (_PLACE ==
 _PROGRESS = _PLACE.str.starts_with("live_progress ")
 _PARTITION = (
     pl.when(_PROGRESS)
-    .then(_PLACE.str.strip_prefix("live_progress "))
-    .otherwise(pl.format("{}/{}", "log_topic", "log_partition"))
+    .then(_PLACE.str.slice(len("live_progress ")))
+    .otherwise(pl.concat_str("log_topic", pl.lit("/"), pl.col("log_partition").cast(pl.String)))
 )
 _MINUTES, _HOURS = _PLACE == "live_engagement_minute", _PLACE == "live_engagement_hour"
 
@@ -99,7 +99,8 @@ def _rows_at(numbered: pl.DataFrame, numbers: set[int]) -> tuple[list[int], list
 
 def _attributed(found: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
     """The findings with their number `n`, and for each the number of the one it follows from in the end, or null."""
-    frame = found.with_row_index("n").with_columns(pl.col("n").cast(pl.Int64))
+    # In one piece: polars 2.1 panics in string functions on some frames that are put together of many.
+    frame = found.rechunk().with_row_index("n").with_columns(pl.col("n").cast(pl.Int64))
     same_row = _same_position(frame)
     frame = frame.with_columns(same_row.alias("cause"))
     steps = (
