@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -160,8 +161,12 @@ def test_a_range_whose_tail_is_a_hole_ends(kafka_place: Place) -> None:
     def replay(start: int, end: int) -> list[int]:
         return [at for chunk in kafka_place.log.read([OffsetRange(topic, 0, start, end)]) for at in chunk.offsets]
 
-    # Offsets 5 and 11 are the markers of the two transactions: nothing can be read there.
-    assert kafka_place.log.watermarks(topic) == {0: (0, 12)}
+    # Offsets 5 and 11 are the markers of the two transactions: nothing can be read there. The broker writes the marker
+    # some time after it has answered the commit.
+    deadline = time.monotonic() + 60
+    while kafka_place.log.watermarks(topic) != {0: (0, 12)}:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     assert replay(0, 12) == [0, 1, 2, 3, 4, 6, 7, 8, 9, 10]
     assert replay(0, 6) == [0, 1, 2, 3, 4]
     assert replay(5, 6) == []
