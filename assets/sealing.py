@@ -24,10 +24,9 @@ from assets.positions import intersect, subtract
 from assets.publishing.seals import newest_seals
 from assets.publishing.staging import BuildReport
 from assets.raw_events.process import HourResult, Stores, archive_hour
-from assets.raw_events.ranges import committed, window_ranges
+from assets.raw_events.ranges import committed, first_time, window_ranges
 from assets.watermark import Watermark, archive_watermark
 from contracts.event_types import TOPICS
-from resources.event_log.base import EventLog, OffsetRange
 from resources.raw_store.base import PositionRange
 
 Progress = Callable[[str], None]
@@ -115,13 +114,6 @@ def unarchived(stores: Stores, most_hours: int = 24 * 31) -> Iterator[tuple[date
         mine = intersect(rest, window_ranges(stores.log, hour, hour + HOUR))
         yield hour, mine
         rest = subtract(rest, mine)
-
-
-def first_time(log: EventLog, ranges: Sequence[PositionRange]) -> datetime | None:
-    """When the oldest message at the start of the ranges was appended; None when the log has none of them."""
-    heads = [OffsetRange(where.log_topic, where.log_partition, where.start, where.start + 1) for where in ranges]
-    times = [time for messages in log.read(heads) for time in messages.timestamps]
-    return datetime.fromtimestamp(min(times) / 1000, UTC) if times else None
 
 
 def _due(stores: Stores, complete: pl.DataFrame, watermark: Watermark, now: datetime) -> pl.DataFrame:

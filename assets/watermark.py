@@ -12,16 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import polars as pl
 
 from assets.archive_index import archived_ranges
 from assets.positions import subtract
+from assets.raw_events.ranges import RAW_GROUP, committed, first_time, log_ranges, unread
 from contracts.event_types import TOPICS
 from resources.clickhouse import Client
-from resources.event_log.base import EventLog, OffsetRange
+from resources.event_log.base import EventLog
 from resources.raw_store.base import PositionRange
+
+GROUPS = (RAW_GROUP, "live")
+"""Consumer groups of the input workers."""
 
 ALLOWED_LATENESS = timedelta(minutes=2)
 """A bucket is complete when the watermark has passed its end by this much."""
@@ -45,19 +49,18 @@ class Watermark:
 
 def archive_watermark(log: EventLog, clickhouse: Client, now: datetime, topics: Sequence[str] = TOPICS) -> Watermark:
     """Ask the log and the archive's index."""
-    marks = {topic: log.watermarks(topic) for topic in topics}
-    held = [
-        PositionRange(topic, partition, low, high)
-        for topic, partitions in marks.items()
-        for partition, (low, high) in partitions.items()
-    ]
-    missing = subtract(held, archived_ranges(clickhouse))
+    missing = subtract(log_ranges(log, topics), archived_ranges(clickhouse))
     first: dict[tuple[str, int], PositionRange] = {}
     for where in missing:
         first.setdefault((where.log_topic, where.log_partition), where)
     if not first:
         return Watermark(now)
-    heads = [OffsetRange(r.log_topic, r.log_partition, r.start, r.start + 1) for r in first.values()]
-    times = [time for messages in log.read(heads) for time in messages.timestamps]
-    oldest = datetime.fromtimestamp(min(times) / 1000, UTC) if times else now
-    return Watermark(min(oldest, now), tuple(first.values()))
+    return Watermark(min(first_time(log, first.values()) or now, now), tuple(first.values()))
+
+
+def settled_until(log: EventLog, clickhouse: Client, now: datetime, groups: Sequence[str] = GROUPS) -> datetime:
+    """The instant (UTC) before which every message is archived and taken by every consumer group."""
+    held = log_ranges(log, TOPICS)
+    waiting = [where for group in groups for where in unread(held, committed(log, group))]
+    archived = archive_watermark(log, clickhouse, now).at
+    return min(archived, first_time(log, waiting) or now)

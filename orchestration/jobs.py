@@ -13,7 +13,8 @@ import dagster as dg
 from pydantic import Field
 
 from assets.publishing.maintenance import GRACE, purge_unpublished
-from resources.dagster_resources import ArchiveResource, ClickHouseResource
+from assets.watermark import settled_until
+from resources.dagster_resources import ArchiveResource, ClickHouseResource, EventLogResource
 
 RAW = dg.AssetSelection.assets("raw_events")
 HOURS = dg.AssetSelection.assets("connector_slices", "engagement_hourly")
@@ -80,6 +81,15 @@ def sweep_archive(context: dg.OpExecutionContext, archive: ArchiveResource) -> N
     context.add_output_metadata({"objects_deleted": archive.open().sweep()})
 
 
+@dg.op(description="Remove messages past their topic's retention, where the log does not do so by itself.")
+def let_log_go(context: dg.OpExecutionContext, event_log: EventLogResource, clickhouse: ClickHouseResource) -> None:
+    """A message goes when its retention is over since everything before it was archived and taken by every group."""
+    with closing(event_log.open()) as log, closing(clickhouse.open()) as client:
+        settled = settled_until(log, client, datetime.now(UTC))
+        removed = log.maintain(round(settled.timestamp() * 1000))
+    context.add_output_metadata({"messages_removed": removed, "settled_until": settled.isoformat()})
+
+
 @dg.op(description="Delete old successful runs of the job that runs every few seconds: Dagster keeps runs for ever.")
 def prune_runs(context: dg.OpExecutionContext, config: MaintenanceConfig) -> None:
     """The run that closed an hour is of another job and stays, so the hour stays marked; failed runs stay too."""
@@ -96,12 +106,16 @@ def prune_runs(context: dg.OpExecutionContext, config: MaintenanceConfig) -> Non
 
 @dg.job(
     name="maintenance",
-    description="Clears away what nothing refers to any more: unpublished builds, archive leftovers, old runs.",
+    description=(
+        "Clears away what nothing refers to any more: unpublished builds, archive leftovers, messages past retention, "
+        "old runs."
+    ),
     executor_def=dg.in_process_executor,
     tags={**_LONG, "dagster/priority": "-10"},
 )
 def maintenance() -> None:
-    """Three ops that do not depend on each other."""
+    """Four ops that do not depend on each other."""
     clear_unpublished()
     sweep_archive()
+    let_log_go()
     prune_runs()

@@ -20,16 +20,10 @@ from assets.networks import NETWORKS, on_grid
 from assets.partitions import GRID_START, SCOPE_SCHEMA, day_start, event_day_key, event_hour_key
 from assets.publishing.seals import Dataset, conform
 from resources.clickhouse import Client, query_frame
+from resources.clickhouse.sql import render
 
-_PUBLISHED = """
-SELECT bucket, network, toString(argMax(build_id, sealed_at)) AS build_id
-FROM seals
-WHERE dataset = {dataset:String}
-    AND bucket >= toDateTime({from_s:Int64}, 'UTC') AND bucket < toDateTime({to_s:Int64}, 'UTC')
-    AND (empty({networks:Array(String)}) OR network IN {networks:Array(String)})
-GROUP BY bucket, network
-ORDER BY bucket DESC, network
-"""
+_PERIOD = """bucket >= toDateTime({from_s:Int64}, 'UTC') AND bucket < toDateTime({to_s:Int64}, 'UTC')
+    AND (empty({networks:Array(String)}) OR network IN {networks:Array(String)})"""
 
 
 def published(
@@ -40,12 +34,14 @@ def published(
     if dataset == "engagement_daily":
         start = day_start(start)
     parameters = {
-        "dataset": dataset,
         "from_s": int(start.timestamp()),
         "to_s": int(end.timestamp()),
         "networks": list(networks or ()),
     }
-    return conform(query_frame(clickhouse, _PUBLISHED, parameters), {**SCOPE_SCHEMA, "build_id": pl.String()})
+    builds = render("published_builds", dataset=dataset, condition=_PERIOD)
+    sql = f"SELECT bucket, network, toString(build_id) AS build FROM ({builds}) ORDER BY bucket DESC, network"  # noqa: S608 - rendered
+    found = query_frame(clickhouse, sql, parameters).rename({"build": "build_id"})
+    return conform(found, {**SCOPE_SCHEMA, "build_id": pl.String()})
 
 
 def unmarked(

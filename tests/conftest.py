@@ -184,7 +184,7 @@ class Platform:
         }
         for group in groups or ("raw", "live"):
             consumer = self.log.consumer(group, TOPICS)
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             while consumer.assignment() != set(ends) and time.monotonic() < deadline:
                 consumer.poll(1, 0.01)
             consumer.commit(ends)

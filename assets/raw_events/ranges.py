@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from assets.partitions import HOUR
 from assets.positions import merge
@@ -94,8 +94,20 @@ def wait_until_read(log: EventLog, ranges: Sequence[PositionRange], timeout: flo
         time.sleep(min(0.1, timeout - waited))
 
 
-def to_offset_ranges(ranges: Iterable[PositionRange]) -> list[OffsetRange]:
-    return [OffsetRange(*where) for where in ranges]
+def log_ranges(log: EventLog, topics: Sequence[str] = TOPICS) -> list[PositionRange]:
+    """Everything that the log holds, one range per topic and partition."""
+    return [
+        PositionRange(topic, partition, low, high)
+        for topic in topics
+        for partition, (low, high) in log.watermarks(topic).items()
+    ]
+
+
+def first_time(log: EventLog, ranges: Iterable[PositionRange]) -> datetime | None:
+    """When the oldest message at the start of the ranges was appended (UTC); None when the log has none of them."""
+    heads = [OffsetRange(where.log_topic, where.log_partition, where.start, where.start + 1) for where in ranges]
+    times = [at for messages in log.read(heads) for at in messages.timestamps]
+    return datetime.fromtimestamp(min(times) / 1000, UTC) if times else None
 
 
 def _ms(at: datetime) -> int:

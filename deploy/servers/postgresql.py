@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import pwd
 import re
-import secrets
 import shutil
 import signal
 import subprocess
@@ -21,6 +20,7 @@ from deploy.servers.errors import MissingError, ServerError
 from deploy.servers.ports import LOCAL, free_port
 from deploy.servers.process import Server, dies_with_parent
 from deploy.servers.ready import postgresql_ready
+from deploy.servers.secret import kept_secret
 
 USER = "tally"
 DATABASE = "postgres"
@@ -49,12 +49,7 @@ def missing() -> str | None:
 
 def password(folder: Path) -> str:
     """The password of USER in this folder, made at the first call and kept in a file that only its owner reads."""
-    file = folder / _PASSWORD_FILE
-    if not file.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        file.touch(mode=0o600)
-        file.write_text(secrets.token_urlsafe(24), encoding="ascii")
-    return file.read_text(encoding="ascii").strip()
+    return kept_secret(folder / _PASSWORD_FILE)
 
 
 def command(folder: Path, port: int) -> list[str]:

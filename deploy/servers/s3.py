@@ -5,7 +5,6 @@ Belongs here: its jars, configuration, keys, the bucket. Does not belong here: o
 
 from __future__ import annotations
 
-import secrets
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from deploy.servers import java
 from deploy.servers.ports import LOCAL, free_port
 from deploy.servers.process import Server
 from deploy.servers.ready import s3_ready
+from deploy.servers.secret import kept_secret
 
 JARS = java.Jars("s3", ("org.gaul:s3proxy:2.6.0",))
 BUCKET = "tally"
@@ -47,12 +47,7 @@ def client_environment(folder: Path, port: int) -> dict[str, str]:
 
 def secret_key(folder: Path) -> str:
     """The secret key of this folder's server, made at the first call and kept in a file that only its owner reads."""
-    file = folder / _SECRET_FILE
-    if not file.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        file.touch(mode=0o600)
-        file.write_text(secrets.token_urlsafe(24), encoding="ascii")
-    return file.read_text(encoding="ascii").strip()
+    return kept_secret(folder / _SECRET_FILE)
 
 
 def server_environment(folder: Path) -> Mapping[str, str]:

@@ -4,17 +4,15 @@ Belongs here: from a report to a check's result, the checks of slices and rollup
 (`serving.audit`), the checks of `raw_events` (`raw`). The auditor's findings reach the same checks (`sensors.audit`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 
 import dagster as dg
-import polars as pl
 
 from assets.describe.markdown import table
 from assets.networks import NETWORKS
-from assets.partitions import HOUR
 from orchestration.auditing import audit_stores
-from orchestration.checks.hours import event_scope
+from orchestration.checks.hours import event_scope, period_of
 from resources.dagster_resources import ArchiveResource, ClickHouseResource, EventLogResource, RawStoreResource
 from resources.raw_store.base import PositionRange
 from serving.audit.causes import damaged, named, with_causes
@@ -58,81 +56,60 @@ def as_result(report: AuditReport, **more: int) -> dg.AssetCheckResult:
     )
 
 
-def _audit_hours(context: dg.AssetCheckExecutionContext, stores: AuditStores, store: Store) -> dg.AssetCheckResult:
-    pairs = event_scope(context, list(NETWORKS))
-    first, last = pairs.select(pl.col("bucket").min().alias("first"), pl.col("bucket").max().alias("last")).row(0)
-    return as_result(audit(stores, AuditScope((store,), (), first, last + HOUR)))
+Look = Callable[[dg.AssetCheckExecutionContext, AuditStores, Store], AuditReport]
+"""Audits one store, as far as the run of a check goes."""
 
 
-@dg.asset_check(
-    asset="connector_slices",
-    name="slices_equal_archive",
-    description=f"Published slices hold exactly the archived rows that the first filter admits, by content. {REPAIR}",
-)
-def slices_equal_archive(
-    context: dg.AssetCheckExecutionContext,
-    event_log: EventLogResource,
-    raw_store: RawStoreResource,
-    archive: ArchiveResource,
-    clickhouse: ClickHouseResource,
-) -> dg.AssetCheckResult:
-    """Compare the slices of this run's hours with the archive."""
-    with opened(event_log, raw_store, archive, clickhouse) as stores:
-        return _audit_hours(context, stores, "slices")
+def audit_check(asset: str, name: str, description: str, store: Store, look: Look) -> dg.AssetChecksDefinition:
+    """Return the check `name` of `asset`, which audits `store` with `look`."""
+
+    @dg.asset_check(asset=asset, name=name, description=description)
+    def check(
+        context: dg.AssetCheckExecutionContext,
+        event_log: EventLogResource,
+        raw_store: RawStoreResource,
+        archive: ArchiveResource,
+        clickhouse: ClickHouseResource,
+    ) -> dg.AssetCheckResult:
+        with opened(event_log, raw_store, archive, clickhouse) as stores:
+            return as_result(look(context, stores, store))
+
+    return check
 
 
-@dg.asset_check(
-    asset="engagement_hourly",
-    name="live_equals_events",
-    description=f"The live rollups are what `events` gives when it is rolled up again. {REPAIR}",
-)
-def live_equals_events(
-    context: dg.AssetCheckExecutionContext,
-    event_log: EventLogResource,
-    raw_store: RawStoreResource,
-    archive: ArchiveResource,
-    clickhouse: ClickHouseResource,
-) -> dg.AssetCheckResult:
-    """Compare minutes and hours of this run's range with their events."""
-    with opened(event_log, raw_store, archive, clickhouse) as stores:
-        return _audit_hours(context, stores, "live rollups")
+def _event_hours(context: dg.AssetCheckExecutionContext, stores: AuditStores, store: Store) -> AuditReport:
+    start, end = period_of(event_scope(context, list(NETWORKS)))
+    return audit(stores, AuditScope((store,), (), start, end))
 
 
-@dg.asset_check(
-    asset="engagement_hourly",
-    name="sealed_equals_sources",
-    description=f"Published hours and days are what their slices and hours give when rolled up again. {REPAIR}",
-)
-def sealed_equals_sources(
-    context: dg.AssetCheckExecutionContext,
-    event_log: EventLogResource,
-    raw_store: RawStoreResource,
-    archive: ArchiveResource,
-    clickhouse: ClickHouseResource,
-) -> dg.AssetCheckResult:
-    """Compare published rollups of this run's range with the builds they were made from."""
-    with opened(event_log, raw_store, archive, clickhouse) as stores:
-        return _audit_hours(context, stores, "sealed rollups")
-
-
-@dg.asset_check(
-    asset="engagement_hourly",
-    name="seals_equal_builds",
-    description=(
-        "Every seal names a build that was made, with its rows, events and checksum; hours are made of the published "
-        f"slices, and days of the published hours. {REPAIR}"
+AUDIT_CHECKS = [
+    audit_check(
+        "connector_slices",
+        "slices_equal_archive",
+        f"Published slices hold exactly the archived rows that the first filter admits, by content. {REPAIR}",
+        "slices",
+        _event_hours,
     ),
-)
-def seals_equal_builds(
-    context: dg.AssetCheckExecutionContext,
-    event_log: EventLogResource,
-    raw_store: RawStoreResource,
-    archive: ArchiveResource,
-    clickhouse: ClickHouseResource,
-) -> dg.AssetCheckResult:
-    """Compare the seals of this run's range, of all three datasets."""
-    with opened(event_log, raw_store, archive, clickhouse) as stores:
-        return _audit_hours(context, stores, "seals")
-
-
-AUDIT_CHECKS = [slices_equal_archive, live_equals_events, sealed_equals_sources, seals_equal_builds]
+    audit_check(
+        "engagement_hourly",
+        "live_equals_events",
+        f"The live rollups are what `events` gives when it is rolled up again. {REPAIR}",
+        "live rollups",
+        _event_hours,
+    ),
+    audit_check(
+        "engagement_hourly",
+        "sealed_equals_sources",
+        f"Published hours and days are what their slices and hours give when rolled up again. {REPAIR}",
+        "sealed rollups",
+        _event_hours,
+    ),
+    audit_check(
+        "engagement_hourly",
+        "seals_equal_builds",
+        "Every seal names a build that was made, with its rows, events and checksum; hours are made of the published "
+        f"slices, and days of the published hours. {REPAIR}",
+        "seals",
+        _event_hours,
+    ),
+]

@@ -48,3 +48,9 @@ def given_ranges(context: dg.AssetCheckExecutionContext) -> list[PositionRange]:
     for key in ("ops", "raw_events", "config", "ranges"):
         config = config.get(key) if isinstance(config, dict) else None
     return [PositionRange(r["topic"], r["partition"], r["start"], r["end"]) for r in config or []]
+
+
+def period_of(pairs: pl.DataFrame) -> tuple[datetime, datetime]:
+    """The event hours that pairs (SCOPE_SCHEMA) lie in, as `[start, end)`."""
+    first, last = pairs.select(pl.col("bucket").min().alias("first"), pl.col("bucket").max().alias("last")).row(0)
+    return first, last + HOUR

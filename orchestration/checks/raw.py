@@ -18,16 +18,18 @@ from assets.partitions import HOUR, hour_start
 from assets.positions import intersect, merge, subtract, total
 from assets.raw_events.account import balanced, by_verdict, explain, reconcile
 from assets.raw_events.archiving import covered
-from assets.raw_events.ranges import committed, hour_ranges, unread, window_ranges
-from assets.sealing import first_time
+from assets.raw_events.ranges import committed, first_time, hour_ranges, unread, window_ranges
 from assets.watermark import archive_watermark
 from contracts.event_types import TOPICS
-from orchestration.checks.audit import REPAIR, as_result, audit_positions, opened
+from orchestration.checks.audit import REPAIR, as_result, audit_check, audit_positions, opened
 from orchestration.checks.hours import given_ranges, ingest_hours
 from resources.archive.base import Archive, ArchivePart
 from resources.dagster_resources import ArchiveResource, ClickHouseResource, EventLogResource, RawStoreResource
 from resources.event_log.base import EventLog
 from resources.raw_store.base import PositionRange
+from serving.audit.engine import AuditReport
+from serving.audit.findings import Store
+from serving.audit.stores import AuditStores
 
 FRESH_SECONDS = 900.0
 """An archive further behind the log than this is stale. The sensor keeps it under a minute."""
@@ -99,44 +101,25 @@ def archive_is_whole(
         )
 
 
-@dg.asset_check(
-    asset="raw_events",
-    name="stores_agree",
-    description=(
-        "ClickHouse holds what the log's messages say, column by column, as far as the live group has read. " + REPAIR
-    ),
-)
-def stores_agree(
-    context: dg.AssetCheckExecutionContext,
-    event_log: EventLogResource,
-    raw_store: RawStoreResource,
-    archive: ArchiveResource,
-    clickhouse: ClickHouseResource,
-) -> dg.AssetCheckResult:
-    """Compare by log position, and name what is lost, doubled or changed."""
-    with opened(event_log, raw_store, archive, clickhouse) as stores:
-        ranges = _hours_ranges(stores.log, ingest_hours(context))
-        return as_result(audit_positions(stores, "ClickHouse", ranges))
+def _audit_ingest_hours(context: dg.AssetCheckExecutionContext, stores: AuditStores, store: Store) -> AuditReport:
+    return audit_positions(stores, store, _hours_ranges(stores.log, ingest_hours(context)))
 
 
-@dg.asset_check(
-    asset="raw_events",
-    name="log_is_whole",
-    description=(
-        "The log still has every message as it was appended, and says what its stores agree on. When it fails: "
-        "`tally repair` writes a message again that two stores agree on, and leaves what nothing decides."
-    ),
+stores_agree = audit_check(
+    "raw_events",
+    "stores_agree",
+    f"ClickHouse holds what the log's messages say, column by column, as far as the live group has read. {REPAIR}",
+    "ClickHouse",
+    _audit_ingest_hours,
 )
-def log_is_whole(
-    context: dg.AssetCheckExecutionContext,
-    event_log: EventLogResource,
-    raw_store: RawStoreResource,
-    archive: ArchiveResource,
-    clickhouse: ClickHouseResource,
-) -> dg.AssetCheckResult:
-    """Ask the log about its messages, and the stores wherever one of them differs."""
-    with opened(event_log, raw_store, archive, clickhouse) as stores:
-        return as_result(audit_positions(stores, "event log", _hours_ranges(stores.log, ingest_hours(context))))
+log_is_whole = audit_check(
+    "raw_events",
+    "log_is_whole",
+    "The log still has every message as it was appended, and says what its stores agree on. When it fails: "
+    "`tally repair` writes a message again that two stores agree on, and leaves what nothing decides.",
+    "event log",
+    _audit_ingest_hours,
+)
 
 
 @dg.asset_check(

@@ -15,10 +15,11 @@ from assets.networks import NETWORKS
 from assets.partitions import SCOPE_SCHEMA
 from assets.publishing.seals import bounds, conform
 from assets.watermark import archive_watermark
-from orchestration.checks.hours import event_scope
+from orchestration.checks.hours import event_scope, period_of
 from resources.clickhouse import Client, query_frame
 from resources.clickhouse.sql import render
 from resources.dagster_resources import ClickHouseResource, EventLogResource
+from serving.verify import differences, verify
 
 _SPAN = "bucket >= toDateTime({from_s:Int64}, 'UTC') AND bucket <= toDateTime({to_s:Int64}, 'UTC')"
 
@@ -129,16 +130,14 @@ def repeated_events(clickhouse: Client, pairs: pl.DataFrame) -> pl.DataFrame:
 
 def live_against_sealed(clickhouse: Client, pairs: pl.DataFrame) -> pl.DataFrame:
     """One row per sealed pair with its verdict: equal, late, filtered or different (macro live_against_sealed)."""
-    sql = render("live_against_sealed", condition=_SPAN)
-    return _of(query_frame(clickhouse, sql, bounds(pairs)), pairs)
+    return _of(verify(clickhouse, *period_of(pairs)), pairs)
 
 
 def differing_rows(clickhouse: Client, pairs: pl.DataFrame) -> pl.DataFrame:
     """The rollup rows in which live and sealed differ, of these pairs."""
     if pairs.is_empty():
         return pl.DataFrame()
-    sql = render("live_sealed_differences", condition=_SPAN)
-    return _of(query_frame(clickhouse, sql, bounds(pairs)), pairs.select("bucket", "network"))
+    return _of(differences(clickhouse, *period_of(pairs)), pairs.select("bucket", "network"))
 
 
 def _of(frame: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:

@@ -6,15 +6,14 @@ Belongs here: `up`, `down` and what they wait for. Does not belong here: which p
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +22,7 @@ import psutil
 from orchestration.settings import PROJECT_ROOT, Settings
 from orchestration.stack import leftovers
 from orchestration.stack.errors import ProcessFailedError, StackError
+from orchestration.stack.locks import exclusive
 from orchestration.stack.paths import STORAGE_STAMP, StackPaths, last_lines
 from orchestration.stack.plan import Phase, ProcessSpec, plan
 from orchestration.stack.ports import require_free
@@ -237,17 +237,8 @@ def _end_supervisord(supervisor: Supervisor, pid: int) -> None:
         leftovers.end([process], grace=0.0)
 
 
-@contextmanager
-def _exclusive(paths: StackPaths) -> Iterator[None]:
-    """Let one `up` or `down` at a time work on a home; the lock ends with its process, however that ends."""
-    with paths.lock.open("w") as file:
-        deadline = time.monotonic() + _LOCK_SECONDS
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise StackError(f"another `tally up` or `tally down` is at work on {paths.home}") from None
-                time.sleep(_POLL_SECONDS)
-        yield
+def _exclusive(paths: StackPaths) -> AbstractContextManager[None]:
+    """Let one `up` or `down` at a time work on a home."""
+    return exclusive(
+        paths.lock, "`tally up` or `tally down`", _LOCK_SECONDS, lambda who: f"{who} is at work on {paths.home}"
+    )

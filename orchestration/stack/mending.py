@@ -10,19 +10,17 @@ The lock is the kernel's and ends with its holder. A lease is a file that says w
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
 
 from orchestration.stack.errors import StackError
+from orchestration.stack.locks import exclusive
 from orchestration.stack.paths import StackPaths
 from orchestration.stack.supervisord import Supervisor, running_pid
 
@@ -37,27 +35,10 @@ def mending(home: Path, what: str) -> Iterator[None]:
     """Let one holder at a time mend this home's stores. Raises StackError naming the holder when there is one."""
     paths = StackPaths(home)
     paths.create()
-    with paths.mending.open("a+") as file:
-        deadline = time.monotonic() + _LOCK_SECONDS
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise StackError(
-                        f"{_holder(paths.mending)} is at work on {home}; wait until it has ended"
-                    ) from None
-                time.sleep(0.1)
-        file.truncate(0)
-        file.write(f"{what} (pid {os.getpid()}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC)")
-        file.flush()
+    busy = "{} is at work on " + str(home) + "; wait until it has ended"
+    with exclusive(paths.mending, what, _LOCK_SECONDS, busy.format):
         start_abandoned(home)
         yield
-
-
-def _holder(file: Path) -> str:
-    return file.read_text().strip() or "another repair or replay"
 
 
 @contextmanager

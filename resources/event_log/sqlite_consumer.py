@@ -58,7 +58,6 @@ class SqliteConsumer:
         self._group = group
         self._names = tuple(names)
         self._member = member_id or f"member-{uuid.uuid4()}"
-        self._is_static = member_id is not None
         self._on_assign = on_assign
         self._on_revoke = on_revoke
         self._session_timeout_ms = int(session_timeout * 1000)
