@@ -1,14 +1,19 @@
-"""What every long-running process of ours does alike: stop on a signal, log in one form.
+"""What every long-running process of ours does alike: stop on a signal, log in one form, tell its state in a file.
 
-Belongs here: signals and log set-up. Does not belong here: work.
+Belongs here: signals, log set-up, replacing a file. Does not belong here: work, and what is in the file.
 """
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import signal
 import threading
 import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 
 def stop_on_signals() -> threading.Event:
@@ -30,3 +35,11 @@ def set_up_logging(level: str = "info") -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(formatter)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+def replace_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Replace the file: a reader sees the old one or the new one, never half of it. Raises OSError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary.write_text(json.dumps(document), encoding="utf-8")
+    temporary.replace(path)

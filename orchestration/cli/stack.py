@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 import webbrowser
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -19,7 +20,7 @@ from orchestration.cli.times import ago, duration, iso, number, size
 if TYPE_CHECKING:
     from orchestration.settings import Settings
     from orchestration.stack.lifecycle import Listener, StackEvent
-    from orchestration.stack.status import ProcessReport, StackStatus
+    from orchestration.stack.status import ProcessReport, StackStatus, TaskReport
 
 process_app = typer.Typer(help="Run one process of the stack in the foreground.", no_args_is_help=True)
 
@@ -32,6 +33,7 @@ def register(app: typer.Typer) -> None:
     app.command(rich_help_panel="Stack")(dagster)
     process_app.command()(collector)
     process_app.command()(worker)
+    process_app.command()(publisher)
     process_app.command()(auditor)
     app.add_typer(process_app, name="process", hidden=True)
 
@@ -138,6 +140,8 @@ def show_status(report: StackStatus) -> None:
     console.print(
         f"Newest event {iso(report.live_until)} ({ago(report.live_until)}), watermark {iso(report.watermark)}"
     )
+    if report.tasks:
+        console.print(_tasks_line(report.tasks))
     console.print(_audit_line(report))
     if report.quarantine_open:
         console.print(warn(f"Quarantine: {number(report.quarantine_open)} rows open; `tally quarantine list`"))
@@ -145,6 +149,11 @@ def show_status(report: StackStatus) -> None:
         console.print("Quarantine: empty")
     for problem in report.problems:
         console.print(bad(f"! {problem}"))
+
+
+def _tasks_line(tasks: Sequence[TaskReport]) -> str:
+    told = [f"{task.name} {ago(task.last_success)} in {task.seconds:.2f} s" for task in tasks]
+    return f"Publisher: {'; '.join(told)}"
 
 
 def _audit_line(report: StackStatus) -> str:
@@ -226,6 +235,13 @@ def worker(group: Annotated[str, typer.Option(help="Consumer group: raw or live.
 
     name: Literal["raw", "live"] = "raw" if group == "raw" else "live"
     run_worker_process(load_settings(), name)
+
+
+def publisher() -> None:
+    """Compute boards and other small answers every second, and publish them."""
+    from orchestration.publisher import run_publisher_process
+
+    run_publisher_process(load_settings())
 
 
 def auditor() -> None:

@@ -169,7 +169,7 @@ def _location_problem(entry: dict[str, Any]) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class WorkerReady:
-    """The worker's own stats file was written by a live process in the last seconds, and says that it reads the log."""
+    """The process's own stats file was written by a live process in the last seconds, and says that it is at work."""
 
     stats: Path
     fresh_seconds: float = 10.0

@@ -84,6 +84,11 @@ class StackPaths:
         """File in which the worker of a group tells how far it is."""
         return self.run / f"worker-{group}.json"
 
+    @property
+    def publisher_stats(self) -> Path:
+        """File in which the publisher tells how its tasks are."""
+        return self.run / "publisher.json"
+
     def create(self) -> None:
         """Make the folders. The socket's folder is private: who reaches the socket controls the processes."""
         for folder in (self.home, self.run, self.logs):

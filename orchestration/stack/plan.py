@@ -112,7 +112,14 @@ def _streaming(settings: Settings) -> list[ProcessSpec]:
         )
         for group in ("raw", "live")
     ]
-    return [collector, *workers]
+    publisher = ProcessSpec(
+        name="publisher",
+        phase=Phase.STREAMING,
+        command=(*tally, "process", "publisher"),
+        ready=WorkerReady(StackPaths(settings.home).publisher_stats),
+        environment={**environment, "POLARS_MAX_THREADS": "1"},
+    )
+    return [collector, *workers, publisher]
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,16 @@ class LastSeal:
     buckets: int
 
 
+@dataclass(frozen=True, slots=True)
+class TaskReport:
+    """A task of the publisher: when it last succeeded, and how long that took."""
+
+    name: str
+    last_success: datetime | None
+    seconds: float
+    problem: str
+
+
 @dataclass(slots=True)
 class StackStatus:
     """Everything `tally status` shows. `problems` has one line per thing that could not be asked or is not well.
@@ -68,6 +78,7 @@ class StackStatus:
     live_until: datetime | None = None
     watermark: datetime | None = None
     quarantine_open: int | None = None
+    tasks: list[TaskReport] = field(default_factory=list)
     audit: AuditProgress | None = None
     problems: list[str] = field(default_factory=list)
 
@@ -89,6 +100,7 @@ def gather(settings: Settings) -> StackStatus:
     _ask(status, "event log", lambda: _lag(status, settings))
     _ask(status, "raw store", lambda: _quarantine(status, settings))
     _ask(status, "ClickHouse", lambda: _clickhouse(status, settings))
+    _ask(status, "publisher", lambda: _tasks(status, paths))
     _ask(status, "audit", lambda: _audit(status, settings))
     return status
 
@@ -163,6 +175,17 @@ def _quarantine(status: StackStatus, settings: Settings) -> None:
     with raw_store(settings) as store:
         counts = store.quarantine_counts()
     status.quarantine_open = int(counts.filter(counts["status"] == "open")["rows"].sum())
+
+
+def _tasks(status: StackStatus, paths: StackPaths) -> None:
+    from streaming.worker.stats import read_stats
+
+    for name, task in ((read_stats(paths.publisher_stats) or {}).get("tasks") or {}).items():
+        at = task["last_success_ms"]
+        last = datetime.fromtimestamp(at / 1000, UTC) if at else None
+        status.tasks.append(TaskReport(name, last, task["last_run_seconds"], task["problem"]))
+        if task["problem"]:
+            status.problems.append(f"publisher: task {name} fails: {task['problem']}")
 
 
 def _audit(status: StackStatus, settings: Settings) -> None:

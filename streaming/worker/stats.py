@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from streaming.process import replace_json
+
 
 @dataclass(slots=True)
 class WorkerStats:
@@ -42,7 +44,7 @@ class WorkerStats:
 
 
 def read_stats(path: Path) -> dict[str, Any] | None:
-    """Read a worker's file; None when there is none. Raises ValueError naming the file when it is not JSON."""
+    """Read a worker's or the publisher's file; None when there is none. ValueError names one that is not JSON."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -50,15 +52,12 @@ def read_stats(path: Path) -> dict[str, Any] | None:
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise ValueError(f"{path} is not a worker's stats file: {error}") from error
+        raise ValueError(f"{path} is not a process's stats file: {error}") from error
     if not isinstance(value, dict):
-        raise ValueError(f"{path} is not a worker's stats file: it holds a {type(value).__name__}")
+        raise ValueError(f"{path} is not a process's stats file: it holds a {type(value).__name__}")
     return value
 
 
 def write_stats(path: Path, stats: WorkerStats) -> None:
     """Replace the file: a reader sees the old one or the new one, never half of it. Raises OSError."""
-    temporary = path.with_name(f".{path.name}.{stats.pid}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary.write_text(json.dumps(asdict(stats)), encoding="utf-8")
-    temporary.replace(path)
+    replace_json(path, asdict(stats))
