@@ -22,6 +22,7 @@ from assets.engagement.build import build_daily, build_hourly
 from assets.partitions import DAY, HOUR, SCOPE_SCHEMA, hour_start
 from assets.positions import intersect, subtract
 from assets.publishing.seals import newest_seals
+from assets.publishing.sources import stale_days
 from assets.publishing.staging import BuildReport
 from assets.raw_events.process import HourResult, Stores, archive_hour
 from assets.raw_events.ranges import committed, first_time, window_ranges
@@ -135,12 +136,4 @@ def _stale_days(stores: Stores, complete: pl.DataFrame, watermark: Watermark, re
     """Complete days of the given hours whose published day is missing or older than one of its hours."""
     days = complete.with_columns(pl.col("bucket").dt.truncate("1d")).unique(maintain_order=True)
     days = watermark.complete(days, DAY)
-    if rebuild or days.is_empty():
-        return days
-    hours = newest_seals(stores.clickhouse, "engagement_hourly", complete)
-    newest = hours.group_by(pl.col("bucket").dt.truncate("1d"), "network").agg(
-        pl.col("sealed_at").max().alias("hours_at")
-    )
-    published = newest_seals(stores.clickhouse, "engagement_daily", days)
-    fresh = published.join(newest, on=["bucket", "network"]).filter(pl.col("sealed_at") >= pl.col("hours_at"))
-    return days.join(fresh, on=["bucket", "network"], how="anti").select(list(SCOPE_SCHEMA))
+    return days if rebuild else stale_days(stores.clickhouse, "engagement_daily", days, "engagement_hourly")

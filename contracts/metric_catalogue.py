@@ -3,8 +3,9 @@
 Belongs here: the model of an entry, loading and checking the files. Does not belong here: the SQL and the pages made of
 them (`contracts.metric_files`), queries, buckets, time zones (`serving`, `dbt_project`).
 
-A measure is written over a rollup's columns: `events` (a sum) or `actors` (a mergeable set). It names the event
-types it takes; a ratio names two other metrics, so each set of types is written once.
+A measure is written over a rollup's columns, `events` (a sum) or `actors` (a mergeable set), and names the event types
+it takes; or it is a sum of a fact dataset's measures (`contracts.facts`). A ratio names two other metrics of the same
+kind, so each set of types is written once.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from contracts.event_types import EVENT_TYPES
+from contracts.facts import FACT_DATASETS
 
 CATALOGUE_DIR = Path(__file__).resolve().parent / "metrics"
 
@@ -54,11 +56,33 @@ class Count(_Entry):
     column: Column
 
 
+class Fact(_Entry):
+    """A sum of measures of a fact dataset."""
+
+    dataset: str
+    sum: Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
+
+    @model_validator(mode="after")
+    def _known(self) -> Fact:
+        if self.dataset not in FACT_DATASETS:
+            raise ValueError(f"dataset {self.dataset!r} is not one of {', '.join(FACT_DATASETS)}")
+        known = FACT_DATASETS[self.dataset].measures
+        unknown = [name for name in self.sum if name not in known]
+        if unknown or not self.sum:
+            raise ValueError(f"sum: {', '.join(unknown) or 'nothing'} is not one of {', '.join(known)}")
+        return self
+
+
 class Ratio(_Entry):
-    """One metric divided by another, both given by id, of the same bucket and group."""
+    """One metric divided by another, both given by id, of the same bucket and group; times `factor`."""
 
     numerator: str
     denominator: str
+    factor: Annotated[float, Field(gt=0)] = 1
+
+
+Part = Count | Fact
+"""What a ratio's numerator and denominator may be."""
 
 
 class Metric(_Entry):
@@ -73,12 +97,14 @@ class Metric(_Entry):
     additivity: Additivity
     null_rule: str
     source: str
-    measure: Count | Ratio
+    measure: Count | Fact | Ratio
 
     @model_validator(mode="after")
     def _additivity_fits_measure(self) -> Metric:
         fitting: Additivity = "ratio"
-        if isinstance(self.measure, Count):
+        if isinstance(self.measure, Fact):
+            fitting = "additive"
+        elif isinstance(self.measure, Count):
             fitting = "additive" if self.measure.column == "events" else "distinct"
         if self.additivity != fitting:
             raise ValueError(f"additivity is {self.additivity!r}, but this measure is {fitting}")
@@ -113,7 +139,11 @@ def _read(path: Path) -> Metric:
     measure = content.get("measure")
     if isinstance(measure, dict):
         # choose the variant by its keys, so that an error names the key in the file and not both variants
-        model = Ratio if {"numerator", "denominator"} & measure.keys() else Count
+        model: type[_Entry] = Count
+        if {"numerator", "denominator"} & measure.keys():
+            model = Ratio
+        elif "dataset" in measure:
+            model = Fact
         try:
             content["measure"] = model.model_validate(measure)
         except ValidationError as error:
@@ -137,11 +167,15 @@ def _check_references(
         if unknown:
             raise CatalogueError(f"{path}: measure.types: {', '.join(unknown)} is not an event type")
         return
+    if isinstance(metric.measure, Fact):
+        return
     for key in ("numerator", "denominator"):
         target = getattr(metric.measure, key)
         if target not in metrics or isinstance(metrics[target].measure, Ratio):
-            counts = ", ".join(m.id for m in metrics.values() if isinstance(m.measure, Count))
+            counts = ", ".join(m.id for m in metrics.values() if not isinstance(m.measure, Ratio))
             raise CatalogueError(f"{path}: measure.{key}: {target!r} is not one of {counts}")
+    if len({dataset_of(part) for part in parts_of(metric, metrics)}) > 1:
+        raise CatalogueError(f"{path}: measure: numerator and denominator are not of one dataset")
 
 
 @cache
@@ -150,16 +184,27 @@ def catalogue() -> dict[str, Metric]:
     return load_catalogue(CATALOGUE_DIR, frozenset(EVENT_TYPES))
 
 
-def counts_of(metric: Metric, metrics: Mapping[str, Metric]) -> tuple[Count, ...]:
-    """Return what a metric is made of: one count, or a ratio's numerator and denominator."""
-    if isinstance(metric.measure, Count):
+def parts_of(metric: Metric, metrics: Mapping[str, Metric]) -> tuple[Part, ...]:
+    """Return what a metric is made of: one count or fact, or a ratio's numerator and denominator."""
+    if not isinstance(metric.measure, Ratio):
         return (metric.measure,)
     found = (metrics[metric.measure.numerator].measure, metrics[metric.measure.denominator].measure)
-    return tuple(part for part in found if isinstance(part, Count))
+    return tuple(part for part in found if not isinstance(part, Ratio))
 
 
-def types_of(counts: tuple[Count, ...]) -> tuple[str, ...]:
+def dataset_of(part: Part) -> str:
+    """Return the fact dataset of a part; '' for counts, which the engagement rollups answer."""
+    return part.dataset if isinstance(part, Fact) else ""
+
+
+def types_of(parts: tuple[Part, ...]) -> tuple[str, ...]:
     """Return the event types that these counts need together, each once; EVERY_TYPE if one needs every type."""
+    counts = [part for part in parts if isinstance(part, Count)]
     if any(count.types == EVERY_TYPE for count in counts):
         return EVERY_TYPE
     return tuple(dict.fromkeys(name for count in counts for name in count.types))
+
+
+def measures_of(parts: tuple[Part, ...]) -> tuple[str, ...]:
+    """Return the measures that these facts need together, each once."""
+    return tuple(dict.fromkeys(name for part in parts if isinstance(part, Fact) for name in part.sum))

@@ -10,50 +10,72 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from contracts.metric_catalogue import Count, Metric, catalogue, counts_of, types_of
+from contracts.metric_catalogue import (
+    Fact,
+    Metric,
+    Part,
+    Ratio,
+    catalogue,
+    dataset_of,
+    measures_of,
+    parts_of,
+    types_of,
+)
 
 _WRITTEN = "Written by `python -m contracts.metric_files` from contracts/metrics/*.yaml: change those."
 
 
-def count_sql(count: Count) -> str:
-    """Return the aggregate expression of a count, over rows with `type`, `events` and `actors`."""
+def part_sql(part: Part) -> str:
+    """Return the aggregate expression of a count over rows with `type`, `events` and `actors`, or of facts."""
+    if isinstance(part, Fact):
+        return f"sumIf(value, measure IN ({_quoted(part.sum)}))"
+    count = part
     aggregate = "sum" if count.column == "events" else "uniqExactMerge"
     if not count.types:
         return f"{aggregate}({count.column})"
-    return f"{aggregate}If({count.column}, type IN ({_type_list(count.types)}))"
+    return f"{aggregate}If({count.column}, type IN ({_quoted(count.types)}))"
 
 
 def render_macros(metrics: Mapping[str, Metric]) -> str:
     """Return the catalogue as macros that dbt and plain Jinja render alike."""
-    parts = {m.id: counts_of(m, metrics) for m in metrics.values()}
+    parts = {m.id: parts_of(m, metrics) for m in metrics.values()}
+    engagement = {name: each for name, each in parts.items() if not dataset_of(each[0])}
+    factors = {m.id: m.measure.factor if isinstance(m.measure, Ratio) else 1 for m in metrics.values()}
     return "\n".join(
         (
             f"{{# {_WRITTEN} #}}",
-            f"{{% macro metric_ids() %}}{','.join(metrics)}{{% endmacro %}}",
+            "{# The metrics that the engagement rollups answer. #}",
+            f"{{% macro metric_ids() %}}{','.join(engagement)}{{% endmacro %}}",
             "",
-            "{# A metric's value over rollup rows (type, events, actors), for use under any GROUP BY. #}",
+            "{# A metric's value over rows of rollups (type, events, actors) or facts (measure, value), grouped. #}",
             "{% macro metric_value(metric) -%}",
             "{%- if metric_denominator(metric) | trim -%}",
             "if({{ metric_denominator(metric) }} = 0, NULL, "
-            "{{ metric_numerator(metric) }} / {{ metric_denominator(metric) }})",
+            "{{ metric_factor(metric) }}{{ metric_numerator(metric) }} / {{ metric_denominator(metric) }})",
             "{%- else -%}{{ metric_numerator(metric) }}{%- endif -%}",
             "{%- endmacro %}",
             "",
             "{# A ratio's numerator, or the whole of a count. #}",
-            *_choice("metric_numerator", {name: count_sql(counts[0]) for name, counts in parts.items()}),
+            *_choice("metric_numerator", {name: part_sql(each[0]) for name, each in parts.items()}),
             "",
             "{# A ratio's denominator; empty for a count. #}",
-            *_choice("metric_denominator", {n: count_sql(c[1]) if len(c) == 2 else "" for n, c in parts.items()}),
+            *_choice("metric_denominator", {n: part_sql(p[1]) if len(p) == 2 else "" for n, p in parts.items()}),
             "",
             "{# The event types a metric needs, for `type IN (…)`; empty where it needs every type. #}",
-            *_choice("metric_types", {name: _type_list(types_of(counts)) for name, counts in parts.items()}),
+            *_choice("metric_types", {name: _quoted(types_of(each)) for name, each in parts.items()}),
+            "",
+            "{# What a ratio is multiplied by, with its sign; empty for 1. #}",
+            *_choice("metric_factor", {name: f"{each:g} * " if each != 1 else "" for name, each in factors.items()}),
+            "",
+            "{# The measures of facts that a metric needs. #}",
+            *_choice("metric_measures", {name: _quoted(measures_of(each)) for name, each in parts.items()}),
             "",
         )
     )
 
 
-def _type_list(types: tuple[str, ...]) -> str:
-    return ", ".join(f"'{name}'" for name in types)
+def _quoted(names: tuple[str, ...]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
 
 
 def _choice(name: str, values: Mapping[str, str]) -> list[str]:
@@ -72,7 +94,7 @@ def render_overview_properties(metrics: Mapping[str, Metric]) -> str:
         "    data_tests: [{unique_combination: {arguments: {columns: [day, workspace, network]}}}]",
         "    columns:",
     ]
-    for metric in metrics.values():
+    for metric in (each for each in metrics.values() if not dataset_of(parts_of(each, metrics)[0])):
         text = f"{metric.title}, version {metric.version}: {metric.formula} ({metric.unit}; {metric.null_rule})."
         lines += [f"      - name: {metric.id}", f"        description: {json.dumps(f'{text} {metric.description}')}"]
     return "\n".join((*lines, ""))
@@ -97,11 +119,19 @@ def render_page(metrics: Mapping[str, Metric]) -> str:
     )
     for metric in metrics.values():
         lines += ["", f"## {metric.title}", "", f"`{metric.id}`: {metric.description}", ""]
-        for part, count in zip(("counts", "over"), counts_of(metric, metrics), strict=False):
-            types = ", ".join(f"`{name}`" for name in count.types) or "every type"
-            lines.append(f"- {part}: {'events' if count.column == 'events' else 'distinct actors'} of {types}")
+        for word, part in zip(("counts", "over"), parts_of(metric, metrics), strict=False):
+            lines.append(f"- {word}: {_in_words(part)}")
+        if isinstance(metric.measure, Ratio) and metric.measure.factor != 1:
+            lines.append(f"- times: {metric.measure.factor:g}")
         lines.append(f"- source: {metric.source}")
     return "\n".join((*lines, ""))
+
+
+def _in_words(part: Part) -> str:
+    if isinstance(part, Fact):
+        return f"{', '.join(f'`{name}`' for name in part.sum)} of dataset `{part.dataset}`"
+    types = ", ".join(f"`{name}`" for name in part.types) or "every type"
+    return f"{'events' if part.column == 'events' else 'distinct actors'} of {types}"
 
 
 FILES: Mapping[str, Callable[[Mapping[str, Metric]], str]] = {

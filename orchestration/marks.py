@@ -18,7 +18,7 @@ import polars as pl
 
 from assets.networks import NETWORKS, on_grid
 from assets.partitions import GRID_START, SCOPE_SCHEMA, day_start, event_day_key, event_hour_key
-from assets.publishing.seals import Dataset, conform
+from assets.publishing.seals import HOURLY, Dataset, conform
 from resources.clickhouse import Client, query_frame
 from resources.clickhouse.sql import render
 
@@ -53,7 +53,7 @@ def unmarked(
     """Yield a materialization for every published pair on the grid of which Dagster has no mark, newest first."""
     now = datetime.now(UTC)
     for dataset in get_args(Dataset):
-        key = event_day_key if dataset == "engagement_daily" else event_hour_key
+        key = event_hour_key if dataset in HOURLY else event_day_key
         found = published(clickhouse, dataset, period, networks).iter_rows()
         pairs = [(bucket, network, build_id) for bucket, network, build_id in found if on_grid(bucket, network, now)]
         if not pairs:

@@ -49,6 +49,10 @@ POINTS: dict[str, str] = {
     "publish.engagement_daily.before": "days are staged, readers see the build before",
     "publish.engagement_daily.after": "days are published, nobody has been told",
     "seal.before_report": "the job has sealed everything and reported no materialization to Dagster",
+    "publish.sessions.before": "sessions are staged, readers see the build before",
+    "publish.sessions.after": "sessions are published, nobody has been told",
+    "publish.ads.before": "ad performance is staged, readers see the build before",
+    "publish.ads.after": "ad performance is published, nobody has been told",
     "purge.between_deletions": "rows of an unpublished build are gone, its scope is not",
     # repair
     "quarantine.after_append": "replayed rows are in the log, still marked open",

@@ -7,6 +7,7 @@ Costs. Rollups (hourly; daily for whole UTC days) answer one of object, campaign
 Rows are read, from sealed slices and live events, when a zone's offset is not whole hours or edges are not on the hour
 (sealed hours only; live ones have a minute rollup), when two of object, campaign and topic meet in one question, when
 several topics are filtered without grouping by them (an event may carry two), and for unsealed hours with `as_of`.
+Facts (`contracts.facts`) answer one of their dataset's dimensions at a time, on quarters of an hour.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, get_args
 
-from contracts.metric_catalogue import Metric, Ratio, catalogue
+from contracts.facts import BUCKET, FACT_DATASETS, FactDataset
+from contracts.metric_catalogue import Metric, Ratio, catalogue, dataset_of, parts_of
 from resources.clickhouse.sql import render
 from serving.errors import QueryError, UnknownNameError
 from serving.timeline import (
@@ -74,6 +76,7 @@ class Plan:
     """A checked question with its range in UTC, and how to answer it."""
 
     metric: Metric
+    facts: FactDataset | None
     grain: Grain
     tz: str
     start: datetime
@@ -87,6 +90,16 @@ class Plan:
     parameters: Mapping[str, Any]
     order: str
     limited: bool
+
+    @property
+    def dataset(self) -> str:
+        """The fact dataset that answers; '' for engagement."""
+        return self.facts.name if self.facts else ""
+
+    @property
+    def settles(self) -> timedelta:
+        """How long after its end a bucket can grow without anything being late."""
+        return self.facts.settles if self.facts else timedelta()
 
     @property
     def is_ratio(self) -> bool:
@@ -107,12 +120,12 @@ class Plan:
 
     @property
     def member_filters(self) -> tuple[str, ...]:
-        return tuple(name for name in self.filters if name in MEMBER_DIMENSIONS)
+        return tuple(name for name in self.filters if name not in COLUMN_DIMENSIONS)
 
     @property
     def groups(self) -> tuple[tuple[str, str], ...]:
         """(dimension, column of the rows) for every group."""
-        return tuple((name, f"{name}_member" if name in MEMBER_DIMENSIONS else name) for name in self.by)
+        return tuple((name, name if name in COLUMN_DIMENSIONS else f"{name}_member") for name in self.by)
 
     @property
     def edges(self) -> list[int]:
@@ -129,7 +142,7 @@ class Plan:
         return f"toTimeZone({bucket_sql(self.grain, 'event_time')}, 'UTC')"
 
     def sql(self) -> str:
-        return render("metric_query", metric=self.metric.id, plan=self)
+        return render("facts_query" if self.facts else "metric_query", metric=self.metric.id, plan=self)
 
 
 def find_metric(name: str) -> Metric:
@@ -139,9 +152,20 @@ def find_metric(name: str) -> Metric:
     return metrics[name]
 
 
+def facts_of(metric: Metric) -> FactDataset | None:
+    """The fact dataset that answers a metric; None for those of engagement."""
+    return FACT_DATASETS.get(dataset_of(parts_of(metric, catalogue())[0]))
+
+
+def dimensions_of(metric: Metric) -> tuple[str, ...]:
+    """What a metric can be grouped and filtered by."""
+    facts = facts_of(metric)
+    return ("network", "workspace", *facts.dimensions) if facts else DIMENSIONS
+
+
 def check(query: MetricQuery) -> MetricQuery:
     """Return the question with its names checked and its groups and filters as tuples. Raises QueryError."""
-    find_metric(query.metric)
+    dimensions = dimensions_of(find_metric(query.metric))
     zone(query.tz)
     if query.grain not in GRAINS:
         raise UnknownNameError("grain", query.grain, GRAINS)
@@ -150,8 +174,8 @@ def check(query: MetricQuery) -> MetricQuery:
     if isinstance(query.by, str):
         raise QueryError(f"by: give a list of dimensions, not the text {query.by!r}")
     for name in (*query.by, *query.filters):
-        if name not in DIMENSIONS:
-            raise UnknownNameError("dimension", name, DIMENSIONS)
+        if name not in dimensions:
+            raise UnknownNameError(f"dimension of {query.metric}", name, dimensions)
     for name in query.by:
         if tuple(query.by).count(name) > 1:
             raise QueryError(f"by: {name!r} is given twice")
@@ -188,9 +212,13 @@ def make_plan(query: MetricQuery, bounds: tuple[datetime, datetime]) -> Plan:
             f"range: about {buckets} buckets of a {query.grain}; at most {MAX_BUCKETS}, take a coarser grain"
         )
     filters = {name: tuple(values) for name, values in query.filters.items()}
-    crossing = tuple(name for name in MEMBER_DIMENSIONS if name in query.by or name in filters)
-    any_of_topics = len(filters.get("topic", ())) > 1 and "topic" not in query.by
     metric = find_metric(query.metric)
+    facts = facts_of(metric)
+    members = tuple(facts.dimensions) if facts else MEMBER_DIMENSIONS
+    crossing = tuple(name for name in members if name in query.by or name in filters)
+    if facts:
+        _check_facts(facts, query, crossing, start, end)
+    any_of_topics = len(filters.get("topic", ())) > 1 and "topic" not in query.by
     fine = resolution(query.grain, tz, start, end)
     if len(crossing) > 1 or any_of_topics:
         fine = "row"
@@ -210,12 +238,14 @@ def make_plan(query: MetricQuery, bounds: tuple[datetime, datetime]) -> Plan:
         parameters["as_of"] = _micros(to_utc(query.as_of, tz))
     return Plan(
         metric=metric,
+        facts=facts,
         grain=query.grain,
         tz=query.tz,
         start=start,
         end=end,
         resolution=fine,
-        daily=fine == "hour"
+        daily=not facts
+        and fine == "hour"
         and _days_help(metric, end - start, crossing)
         and days_are_utc(query.grain, tz, start, end),
         as_of=to_utc(query.as_of, tz) if query.as_of is not None else None,
@@ -227,6 +257,19 @@ def make_plan(query: MetricQuery, bounds: tuple[datetime, datetime]) -> Plan:
         order=_ORDER_SQL[query.order] if query.by else "",
         limited=query.limit is not None and bool(query.by),
     )
+
+
+def _check_facts(
+    facts: FactDataset, query: MetricQuery, members: Sequence[str], start: datetime, end: datetime
+) -> None:
+    """Raises QueryError for what facts do not keep: two dimensions at once, and anything finer than their buckets."""
+    if len(members) > 1:
+        raise QueryError(f"{query.metric}: {' and '.join(members)} are kept one at a time, not together")
+    if query.grain == "minute":
+        raise QueryError(f"{query.metric}: grain: kept by quarters of an hour; take hour or coarser")
+    for name, moment in (("start", start), ("end", end)):
+        if (moment - _EPOCH) % BUCKET:
+            raise QueryError(f"range: {name} {moment.isoformat()}: {facts.name} are kept by quarters of an hour")
 
 
 def _days_help(metric: Metric, length: timedelta, members: Sequence[str]) -> bool:

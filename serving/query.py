@@ -116,7 +116,8 @@ def _mark(
     plan: Plan, values: pl.DataFrame, grid: pl.DataFrame, progress: Progress
 ) -> tuple[pl.DataFrame, datetime | None]:
     """Join values and buckets, and mark the buckets that are whole and can no longer grow."""
-    settled = progress.complete_until.timestamp() if progress.complete_until else float("-inf")
+    complete_until = progress.complete_until - plan.settles if progress.complete_until else None
+    settled = complete_until.timestamp() if complete_until else float("-inf")
     start, end = plan.start.timestamp(), plan.end.timestamp()
     closed = pl.col("bucket_stop") <= settled
     whole = (pl.col("bucket_start") >= start) & (pl.col("bucket_stop") <= end)
@@ -127,8 +128,8 @@ def _mark(
     else:
         frame = grid.join(values, on="bucket_start", how="left", maintain_order="left")
     through = grid.filter(closed).get_column("bucket_stop").max()
-    if plan.grain == "total" and progress.complete_until and not grid.is_empty():
-        return frame, min(progress.complete_until, plan.end) if progress.complete_until > plan.start else None
+    if plan.grain == "total" and complete_until and not grid.is_empty():
+        return frame, min(complete_until, plan.end) if complete_until > plan.start else None
     return frame, datetime.fromtimestamp(through, UTC) if isinstance(through, int) else None
 
 

@@ -6,27 +6,41 @@ Belongs here: which sources a build has. Does not belong here: Dagster, SQL (`st
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 import polars as pl
 
-from assets.engagement.rollup import Rollup, build_rollup
-from assets.engagement.sources import Refused, sources_of_days, sources_of_hours, without
-from assets.engagement.statements import insert_statement
+from assets.engagement.statements import CHANGES, NUMBERS, insert_statement, seal_checksum
+from assets.publishing.build import Recipe, build_from_sources
+from assets.publishing.restate import PUBLISHED_SCOPE, Changes
+from assets.publishing.seals import Build, Dataset, bounds
+from assets.publishing.sources import Refused, sources_of_days, sources_of_hours, without
 from assets.publishing.staging import BuildReport
 from resources.clickhouse import Client
 
 
 @cache
-def hourly() -> Rollup:
-    """Hours from slices."""
-    return Rollup("engagement_hourly", insert_statement("engagement_hourly"))
+def _recipe(dataset: Dataset) -> Recipe:
+    """Hours from slices, days from hours: one statement each."""
+    insert = insert_statement(dataset)
+    table = f"{dataset}_builds"
 
+    def fill(clickhouse: Client, build: Build, scope: pl.DataFrame, sources: pl.DataFrame) -> None:
+        inputs = scope if sources.is_empty() else sources.select(pl.col("source_bucket").alias("bucket"))
+        clickhouse.command(
+            insert,
+            parameters={"build_id": build.id, **bounds(inputs)},
+            settings={"max_partitions_per_insert_block": 0},  # a build may span decades of months
+        )
 
-@cache
-def daily() -> Rollup:
-    """Days from hours."""
-    return Rollup("engagement_daily", insert_statement("engagement_daily"))
+    return Recipe(
+        dataset,
+        fill=fill,
+        checksum=partial(seal_checksum, dataset),
+        numbers=NUMBERS.replace("@table", table),
+        changes=Changes(CHANGES.replace("@table", table).replace("@scope", PUBLISHED_SCOPE)),
+        counts_all=True,
+    )
 
 
 def build_hourly(
@@ -36,7 +50,14 @@ def build_hourly(
     scope = scope.unique(maintain_order=True)
     sources, refused = sources_of_hours(clickhouse, scope)
     return _build(
-        clickhouse, hourly(), sources, without(scope, refused), refused, cause=cause, run_id=run_id, force=force
+        clickhouse,
+        _recipe("engagement_hourly"),
+        sources,
+        without(scope, refused),
+        refused,
+        cause=cause,
+        run_id=run_id,
+        force=force,
     )
 
 
@@ -47,13 +68,20 @@ def build_daily(
     scope = scope.unique(maintain_order=True)
     sources, refused = sources_of_days(clickhouse, scope)
     return _build(
-        clickhouse, daily(), sources, without(scope, refused), refused, cause=cause, run_id=run_id, force=force
+        clickhouse,
+        _recipe("engagement_daily"),
+        sources,
+        without(scope, refused),
+        refused,
+        cause=cause,
+        run_id=run_id,
+        force=force,
     )
 
 
 def _build(
     clickhouse: Client,
-    rollup: Rollup,
+    recipe: Recipe,
     sources: pl.DataFrame,
     scope: pl.DataFrame,
     refused: Refused,
@@ -63,5 +91,5 @@ def _build(
     force: bool,
 ) -> BuildReport:
     sources = sources.join(scope, on=["bucket", "network"], how="semi")
-    report = build_rollup(clickhouse, rollup, sources, scope, cause=cause, run_id=run_id, force=force)
+    report = build_from_sources(clickhouse, recipe, sources, scope, cause=cause, run_id=run_id, force=force)
     return replace(report, failed={**refused, **report.failed})

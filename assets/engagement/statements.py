@@ -1,16 +1,16 @@
-"""The two statements that fill builds of hours and days, and the checksum that says of a seal what went into it.
+"""The statements that fill, count and compare builds of hours and days, and the checksum of what went into a seal.
 
 Belongs here: SQL text and its hash; no Dagster: the auditor process asks for checksums. Does not belong here: running
-them (`build`, `rollup`).
+them (`build`, `assets.publishing`).
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 
+from assets.publishing.seals import digest
 from resources.clickhouse.sql import render
 
 _COLUMNS = "build_id, bucket, workspace, network, type, dimension, member, events, actors"
@@ -48,16 +48,45 @@ def insert_statement(dataset: str) -> str:
     return f"{head}\nSELECT toUUID({{build_id:String}}), * FROM ({select})"  # our own texts, no values
 
 
+NUMBERS = """
+SELECT bucket, network, count() AS rows, sumIf(events, dimension = 'all') AS events
+FROM @table
+WHERE bucket >= toDateTime({from_s:Int64}, 'UTC') AND bucket <= toDateTime({to_s:Int64}, 'UTC')
+    AND (network, bucket, build_id) IN
+        (SELECT network, bucket, {which} FROM build_scopes WHERE build_id = toUUID({build_id:String}))
+GROUP BY bucket, network
+"""
+CHANGES = """
+SELECT change.1 AS metric, bucket, workspace, network, type, dimension, member,
+    change.2 AS old_value, change.3 AS new_value
+FROM
+(
+    SELECT
+        bucket, workspace, network, type, dimension, member,
+        [
+            ('events', sumIfOrNull(events, build_id != toUUID({build_id:String})),
+                       sumIfOrNull(events, build_id = toUUID({build_id:String}))),
+            ('active_actors', sumIfOrNull(actors, build_id != toUUID({build_id:String})),
+                              sumIfOrNull(actors, build_id = toUUID({build_id:String})))
+        ] AS changes
+    FROM
+    (
+        SELECT build_id, bucket, workspace, network, type, dimension, member,
+            toUInt64(events) AS events, finalizeAggregation(actors) AS actors
+        FROM @table
+        WHERE bucket >= toDateTime({from_s:Int64}, 'UTC') AND bucket <= toDateTime({to_s:Int64}, 'UTC')
+            AND (network, bucket, build_id) IN (@scope)
+    )
+    GROUP BY bucket, workspace, network, type, dimension, member
+)
+ARRAY JOIN changes AS change
+"""
+
+
 def seal_checksum(dataset: str, sources: Sequence[tuple[datetime, int]]) -> int:
     """The checksum of a rollup's seal: of its SQL and of its sources' buckets and checksums, in order of time.
 
     A bucket without sources has 0.
     """
     inputs = [f"{at:%Y-%m-%d %H} {checksum}" for at, checksum in sources]
-    return _digest([insert_statement(dataset), *inputs]) if inputs else 0
-
-
-def _digest(parts: Iterable[object]) -> int:
-    """A 63-bit hash of the texts of the parts, the same on every machine."""
-    text = "\n".join(str(part) for part in parts)
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1
+    return digest([insert_statement(dataset), *inputs]) if inputs else 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from assets.publishing.seals import Dataset
 from resources.clickhouse import Client, query_frame
 from resources.crashpoints import crashpoint
 
@@ -21,13 +22,18 @@ WHERE dataset = {dataset:String} AND staged_at < now64(3, 'UTC') - INTERVAL {gra
     AND (build_id, bucket, network) NOT IN
         (SELECT build_id, bucket, network FROM seals WHERE dataset = {dataset:String})
 """
-_DELETIONS = {
-    "connector_slices": "DELETE FROM connector_slices_builds WHERE (build_id, toStartOfHour(event_time), network) IN",
-    "engagement_hourly": "DELETE FROM engagement_hourly_builds WHERE (build_id, bucket, network) IN",
-    "engagement_daily": "DELETE FROM engagement_daily_builds WHERE (build_id, bucket, network) IN",
+# A build id is of one dataset: tables that several share need no other condition.
+_DELETE = "DELETE FROM {table} WHERE (build_id, {bucket}, network) IN ({never_published})"
+_DAY = "toStartOfDay(bucket, 'UTC')"
+_ROWS: dict[Dataset, dict[str, str]] = {
+    "connector_slices": {"connector_slices_builds": "toStartOfHour(event_time)"},
+    "engagement_hourly": {"engagement_hourly_builds": "bucket"},
+    "engagement_daily": {"engagement_daily_builds": "bucket"},
+    "sessions": {"facts_builds": _DAY},
+    "ads": {"facts_builds": _DAY},
 }
-_RESTATEMENTS = "DELETE FROM restatements WHERE dataset = {dataset:String} AND (build_id, bucket, network) IN"
-_SCOPES = "DELETE FROM build_scopes WHERE dataset = {dataset:String} AND (build_id, bucket, network) IN"
+"""Tables with rows of a dataset's builds, and the SQL of the bucket that `seals` keeps for a row."""
+_SEALED_BUCKET_OF_RESTATEMENT: dict[Dataset, str] = {"sessions": _DAY, "ads": _DAY}
 
 
 def purge_unpublished(clickhouse: Client, grace: timedelta = GRACE) -> dict[str, int]:
@@ -36,13 +42,14 @@ def purge_unpublished(clickhouse: Client, grace: timedelta = GRACE) -> dict[str,
     Superseded builds have a seal and stay. Restatements of builds that were never published go too. The scopes go last,
     so that a run that is killed in between finds the same pairs again.
     """
-    purged = {}
-    for dataset, rows in _DELETIONS.items():
+    purged: dict[str, int] = {}
+    for dataset, tables in _ROWS.items():
         given = {"dataset": dataset, "grace_s": int(grace.total_seconds())}
         purged[dataset] = query_frame(clickhouse, _NEVER_PUBLISHED, given).height
         if purged[dataset]:
-            for deletion in (rows, _RESTATEMENTS, _SCOPES):
-                statement = f"{deletion} ({_NEVER_PUBLISHED})"
+            restated = {"restatements": _SEALED_BUCKET_OF_RESTATEMENT.get(dataset, "bucket")}
+            for table, bucket in [*tables.items(), *restated.items(), ("build_scopes", "bucket")]:
+                statement = _DELETE.format(table=table, bucket=bucket, never_published=_NEVER_PUBLISHED)
                 clickhouse.command(statement, parameters=given, settings={"lightweight_deletes_sync": 2})
                 crashpoint("purge.between_deletions")
     return purged

@@ -1,6 +1,7 @@
 """Write down what a new build changes in closed buckets, before it is published.
 
-Belongs here: the difference of two builds, row by row. Does not belong here: when to build.
+Belongs here: writing the difference of two builds down. Does not belong here: when to build, what is compared
+(a dataset's `Changes`).
 
 Restatements carry the id of the build that brings them. A crash before its publication leaves rows of a build that no
 seal names; readers join `seals`, and `purge_unpublished` removes them.
@@ -8,63 +9,59 @@ seal names; readers join `seals`, and `purge_unpublished` removes them.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import polars as pl
 
 from assets.partitions import SCOPE_SCHEMA
 from assets.publishing.seals import NO_BUILD, Build, bounds, conform
 from resources.clickhouse import Client, query_frame
 
-_CHANGES = """
+_INSERT = """
 INSERT INTO restatements
     (dataset, metric, bucket, workspace, network, type, dimension, member, old_value, new_value, cause,
      previous_build_id, build_id, run_id, restated_at)
 SELECT
-    {{dataset:String}}, change.1, bucket, workspace, network, type, dimension, member, change.2, change.3,
-    {{cause:String}}, previous, toUUID({{build_id:String}}), {{run_id:String}}, now64(6, 'UTC')
-FROM
-(
-    SELECT
-        bucket, workspace, network, type, dimension, member,
-        [
-            ('events', sumIfOrNull(events, build_id != toUUID({{build_id:String}})),
-                       sumIfOrNull(events, build_id = toUUID({{build_id:String}}))),
-            ('active_actors', sumIfOrNull(actors, build_id != toUUID({{build_id:String}})),
-                              sumIfOrNull(actors, build_id = toUUID({{build_id:String}})))
-        ] AS changes
-    FROM
-    (
-        SELECT build_id, bucket, workspace, network, type, dimension, member,
-            toUInt64(events) AS events, finalizeAggregation(actors) AS actors
-        FROM {table}
-        WHERE bucket >= toDateTime({{from_s:Int64}}, 'UTC') AND bucket <= toDateTime({{to_s:Int64}}, 'UTC')
-            AND (network, bucket, build_id) IN
-            (
-                SELECT network, bucket, arrayJoin([build_id, previous_build_id])
-                FROM build_scopes
-                WHERE build_id = toUUID({{build_id:String}}) AND previous_build_id != toUUID('{none}')
-            )
-    )
-    GROUP BY bucket, workspace, network, type, dimension, member
-)
-ARRAY JOIN changes AS change
+    {dataset:String}, metric, bucket, workspace, network, type, dimension, member, old_value, new_value,
+    {cause:String}, previous, toUUID({build_id:String}), {run_id:String}, now64(6, 'UTC')
+FROM (SELECT *, @sealed AS sealed_bucket FROM (@changes)) AS changed
 ANY LEFT JOIN
 (
-    SELECT DISTINCT network, bucket, previous_build_id AS previous
+    SELECT DISTINCT network, bucket AS sealed_bucket, previous_build_id AS previous
     FROM build_scopes
-    WHERE build_id = toUUID({{build_id:String}})
-) AS scopes USING (network, bucket)
-WHERE change.2 IS DISTINCT FROM change.3
+    WHERE build_id = toUUID({build_id:String})
+) AS scopes USING (network, sealed_bucket)
+WHERE old_value IS DISTINCT FROM new_value
 """
 _COUNT = """
-SELECT bucket, network, count() AS rows
-FROM restatements FINAL
+SELECT sealed_bucket AS bucket, network, count() AS rows
+FROM (SELECT @sealed AS sealed_bucket, network, dataset, build_id FROM restatements FINAL)
 WHERE dataset = {dataset:String} AND build_id = toUUID({build_id:String})
-    AND bucket >= toDateTime({from_s:Int64}, 'UTC') AND bucket <= toDateTime({to_s:Int64}, 'UTC')
-GROUP BY bucket, network
+    AND sealed_bucket >= toDateTime({from_s:Int64}, 'UTC') AND sealed_bucket <= toDateTime({to_s:Int64}, 'UTC')
+GROUP BY sealed_bucket, network
 """
+PUBLISHED_SCOPE = """
+SELECT network, bucket, arrayJoin([build_id, previous_build_id])
+FROM build_scopes
+WHERE build_id = toUUID({build_id:String}) AND previous_build_id != toUUID('@none')
+""".replace("@none", NO_BUILD)
+"""What `changes` compares: the staged builds that have a published one, and that one."""
 
 
-def restate(clickhouse: Client, build: Build, scope: pl.DataFrame) -> pl.DataFrame:
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """The SQL of the differences that a build brings.
+
+    `rows`: `metric, bucket, workspace, network, type, dimension, member, old_value, new_value` of the pairs that
+    PUBLISHED_SCOPE names; `{build_id:String}` is the staged build, `from_s` and `to_s` are its first and last bucket.
+    `sealed_bucket`: the bucket that `seals` keeps for a row's `bucket`.
+    """
+
+    rows: str
+    sealed_bucket: str = "bucket"
+
+
+def restate(clickhouse: Client, build: Build, scope: pl.DataFrame, changes: Changes) -> pl.DataFrame:
     """Record every number that differs between the staged build and the published one of the same pair.
 
     Returns SCOPE_SCHEMA with `rows`, the number of restatements, for pairs that have any. A member that the older build
@@ -72,7 +69,8 @@ def restate(clickhouse: Client, build: Build, scope: pl.DataFrame) -> pl.DataFra
     """
     if scope.is_empty():
         return pl.DataFrame(schema={**SCOPE_SCHEMA, "rows": pl.UInt64()})
-    sql = _CHANGES.format(table=f"{build.dataset}_builds", none=NO_BUILD)
+    insert = _INSERT.replace("@sealed", changes.sealed_bucket).replace("@changes", changes.rows)
+    count = _COUNT.replace("@sealed", changes.sealed_bucket)
     given = {"dataset": build.dataset, "build_id": build.id, **bounds(scope)}
-    clickhouse.command(sql, parameters={**given, "cause": build.cause, "run_id": build.run_id})
-    return conform(query_frame(clickhouse, _COUNT, given), {**SCOPE_SCHEMA, "rows": pl.UInt64()})
+    clickhouse.command(insert, parameters={**given, "cause": build.cause, "run_id": build.run_id})
+    return conform(query_frame(clickhouse, count, given), {**SCOPE_SCHEMA, "rows": pl.UInt64()})

@@ -8,7 +8,6 @@
 {% set known = " AND sealed_at <= fromUnixTimestamp64Micro({as_of:Int64}, 'UTC')" if plan.as_of else "" %}
 {% set hours = "bucket >= toStartOfHour(" ~ from_s ~ ") AND bucket < " ~ to_s ~ known %}
 {% set days = "bucket >= " ~ from_s ~ " AND bucket + INTERVAL 1 DAY <= " ~ to_s ~ known %}
-{% set is_ratio = metric_denominator(metric) | trim %}
 {% set by_rows = plan.resolution in ('minute', 'row') %}
 {% set published_hour = 'IN (SELECT bucket, network, build_id FROM sealed_hours)' %}
 {% set hourly = 'connector_slices' if by_rows else 'engagement_hourly' %}
@@ -42,6 +41,12 @@ rows AS
         (not_in_hours ~ not_in_days) | replace('{at}', 'bucket')) }}
     {% endif %}
 ),
+{{ metric_groups(metric, plan) }}
+{% endmacro %}
+
+{# The rest of every metric query: `rows` by bucket and group, the pooled value, and the mean of the networks' own ratios. #}
+{% macro metric_groups(metric, plan) %}
+{% set is_ratio = metric_denominator(metric) | trim %}
 grouped AS
 (
     SELECT

@@ -52,3 +52,11 @@ sum(cityHash64(workspace, event_id, type, actor, object, campaign, arrayMap(t ->
 {% macro published_pairs(dataset, condition='1', seals='seals') %}
 SELECT bucket, network FROM {{ seals }} WHERE dataset = '{{ dataset }}' AND {{ condition }}
 {% endmacro %}
+
+{# What readers see of all fact datasets. #}
+{% macro published_facts() %}
+SELECT * FROM facts_builds
+WHERE (dataset, toStartOfDay(bucket, 'UTC'), network, build_id) IN (
+    SELECT dataset, bucket, network, argMax(build_id, sealed_at) FROM seals GROUP BY dataset, bucket, network
+)
+{% endmacro %}

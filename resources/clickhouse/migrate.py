@@ -41,7 +41,8 @@ def statements(*, replicated: bool = False) -> list[str]:
         f"CREATE OR REPLACE VIEW {dataset} AS {render('published_rows', dataset=dataset, table=table, bucket=bucket)}"
         for dataset, (table, bucket) in PUBLISHED.items()
     ]
-    return [*schema_statements(replicated=replicated), *live, *readers]
+    facts = f"CREATE OR REPLACE VIEW facts AS {render('published_facts')}"
+    return [*schema_statements(replicated=replicated), *live, *readers, facts]
 
 
 def migrate(url: str) -> list[str]:

@@ -105,7 +105,7 @@ ORDER BY (network, toStartOfHour(event_time), build_id, workspace, event_time, e
 SETTINGS non_replicated_deduplication_window = 10000;
 
 -- Publication log. The newest row of (dataset, bucket, network) names the build that readers see; older rows answer `as_of`.
--- dataset: connector_slices | engagement_hourly | engagement_daily. bucket: start of the hour or day, UTC.
+-- dataset: connector_slices | engagement_hourly | engagement_daily | a fact dataset. bucket: start of the hour or day, UTC.
 CREATE TABLE IF NOT EXISTS seals
 (
     dataset LowCardinality(String),
@@ -185,6 +185,25 @@ ORDER BY (workspace, dimension, network, bucket, build_id, type, member)
 SETTINGS non_replicated_deduplication_window = 10000, index_granularity_bytes = 262144;
 
 CREATE TABLE IF NOT EXISTS engagement_daily_builds AS engagement_hourly_builds;
+
+-- Facts: additive integer measures of a family (contracts/facts.py), sealed by day and network. `bucket` is a quarter of an
+-- hour, so that days of every time zone are whole buckets. Builds are published in `seals` under the dataset's name.
+CREATE TABLE IF NOT EXISTS facts_builds
+(
+    build_id UUID,
+    dataset LowCardinality(String),
+    bucket DateTime('UTC'),
+    workspace LowCardinality(String),
+    network LowCardinality(String),
+    dimension LowCardinality(String),
+    member String,
+    measure LowCardinality(String),
+    value Int64
+)
+ENGINE = {{ merge_tree('MergeTree') }}
+PARTITION BY toYYYYMM(bucket)
+ORDER BY (dataset, workspace, dimension, network, bucket, build_id, measure, member)
+SETTINGS non_replicated_deduplication_window = 10000;
 
 -- How far each log partition has been taken: one row per partition after merging. The watermark and freshness read it.
 CREATE TABLE IF NOT EXISTS live_progress

@@ -16,7 +16,7 @@ from contracts.metric_catalogue import (
     catalogue,
     load_catalogue,
 )
-from contracts.metric_files import FILES, count_sql
+from contracts.metric_files import FILES, part_sql
 
 ROOT = Path(__file__).resolve().parents[3]
 MACROS = ROOT / "dbt_project" / "macros" / "metrics.sql"
@@ -46,7 +46,8 @@ def test_rates_are_null_without_a_denominator_and_are_never_additive() -> None:
             assert metric.additivity == "ratio"
             assert metric.null_rule.startswith("null when")
         else:
-            assert metric.additivity == ("additive" if metric.measure.column == "events" else "distinct")
+            distinct = isinstance(metric.measure, Count) and metric.measure.column == "actors"
+            assert metric.additivity == ("distinct" if distinct else "additive")
 
 
 @pytest.mark.parametrize("path", FILES)
@@ -57,7 +58,7 @@ def test_what_is_made_of_it_is_up_to_date(path: str) -> None:
 
 def test_no_formula_is_written_anywhere_else() -> None:
     """Aggregates over the rollup columns, and sets of event types in SQL, occur in the generated macros only."""
-    own = {count_sql(m.measure) for m in catalogue().values() if isinstance(m.measure, Count) and m.measure.types}
+    own = {part_sql(m.measure) for m in catalogue().values() if isinstance(m.measure, Count) and m.measure.types}
     by_hand = re.compile(
         r"(sum|uniqExactMerge)If\(\s*(events|actors)\s*,\s*type\b|type\s+IN\s*\(\s*'|countIf\(\s*type\b|type\s*=\s*'[a-z_]+\.",
         re.IGNORECASE,
@@ -96,6 +97,8 @@ def _write(folder: Path, **changes: object) -> Path:
             {"additivity": "ratio", "measure": {"numerator": "nope", "denominator": "posts"}},
             "measure.numerator: 'nope'",
         ),
+        ({"measure": {"dataset": "sesions", "sum": "sessions"}}, "dataset 'sesions'"),
+        ({"measure": {"dataset": "sessions", "sum": "visits"}}, "sum: visits"),
         ({"id": "other"}, "id: 'other'"),
     ],
 )

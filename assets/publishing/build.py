@@ -1,20 +1,22 @@
-"""Build a rollup from published builds of a finer dataset: stage, compare, restate, publish.
+"""Build a dataset from published builds of a finer one: stage, compare, restate, publish.
 
-Belongs here: the steps that hours and days share. Does not belong here: which sources a bucket has.
+Belongs here: the steps that every dataset made of builds shares. Does not belong here: which sources a bucket has, how
+its rows are made (a `Recipe`).
 
-A seal's checksum is a hash over the checksums of what went in and over the SQL that made it, down to the rows of the
-slices. Whether a bucket must be built again is therefore one comparison, and two equal seals prove equal inputs.
+A seal's checksum is a hash over the checksums of what went in and over what names the way it was made, down to the rows
+of the slices. Whether a bucket must be built again is therefore one comparison, and two equal seals prove equal inputs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import polars as pl
 
-from assets.engagement.statements import seal_checksum
 from assets.partitions import SCOPE_SCHEMA
-from assets.publishing.restate import restate
+from assets.publishing.restate import Changes, restate
 from assets.publishing.seals import NO_BUILD, Build, Dataset, bounds, conform, newest_seals
 from assets.publishing.staging import (
     STATS_SCHEMA,
@@ -36,29 +38,36 @@ SOURCES_SCHEMA = {
 }
 """What a bucket is made of: one row per published build that goes into it."""
 
-_STATS = """
-SELECT bucket, network, count() AS rows, sumIf(events, dimension = 'all') AS events
-FROM {table}
-WHERE bucket >= toDateTime({{from_s:Int64}}, 'UTC') AND bucket <= toDateTime({{to_s:Int64}}, 'UTC')
-    AND (network, bucket, build_id) IN
-        (SELECT network, bucket, {which} FROM build_scopes WHERE build_id = toUUID({{build_id:String}}))
-GROUP BY bucket, network
-"""
 _STAGED, _PUBLISHED = "build_id", "previous_build_id"
 _NUMBERS = {**SCOPE_SCHEMA, "rows": pl.UInt64(), "events": pl.UInt64()}
 
 
+Checksum = Callable[[Sequence[tuple[datetime, int]]], int]
+
+
 @dataclass(frozen=True, slots=True)
-class Rollup:
-    """A rollup dataset. `insert` fills `<dataset>_builds` for `{build_id:String}` from what its scope names."""
+class Recipe:
+    """How a dataset is made from sources.
+
+    `fill(clickhouse, build, scope, sources)` writes the rows of the build, whose scope and sources (SCOPE_SCHEMA,
+    SOURCES_SCHEMA) are in `build_scopes`; it may be repeated under another build id at any time.
+    `checksum` is of a bucket's sources: buckets and checksums in order of time; it must change with the way of making.
+    `numbers`: SQL of `bucket, network, rows, events` that a build holds; `{which}` is the column of `build_scopes` that
+    names it, `from_s` and `to_s` its first and last bucket.
+    `counts_all`: every event of the sources must be counted.
+    """
 
     dataset: Dataset
-    insert: str
+    fill: Callable[[Client, Build, pl.DataFrame, pl.DataFrame], None]
+    checksum: Checksum
+    numbers: str
+    changes: Changes
+    counts_all: bool
 
 
-def build_rollup(
+def build_from_sources(
     clickhouse: Client,
-    rollup: Rollup,
+    recipe: Recipe,
     sources: pl.DataFrame,
     scope: pl.DataFrame,
     *,
@@ -68,38 +77,35 @@ def build_rollup(
 ) -> BuildReport:
     """Build every pair of the scope (SCOPE_SCHEMA) from its sources (SOURCES_SCHEMA) and publish what differs.
 
-    A pair without sources becomes an empty bucket. A pair whose rollup does not count every event of its sources stays
-    in `failed` and keeps its build. `force` publishes what does not differ in numbers, too.
+    A pair without sources becomes an empty bucket. A pair whose build does not count every event of its sources, where
+    the recipe says it must, stays in `failed` and keeps its build. `force` publishes what does not differ, too.
     """
-    build = Build(rollup.dataset, cause, run_id)
+    build = Build(recipe.dataset, cause, run_id)
     scope = scope.unique(maintain_order=True)
     if scope.is_empty():
         return BuildReport(build)
     newest = newest_seals(clickhouse, build.dataset, scope)
-    expected = scope.join(_expected(sources, rollup), on=["bucket", "network"], how="left", maintain_order="left")
+    expected = scope.join(_expected(sources, recipe), on=["bucket", "network"], how="left", maintain_order="left")
     expected = expected.with_columns(pl.col("source_events", "checksum").fill_null(0))
     stage_scope(clickhouse, build, _staged_rows(scope, sources, newest))
     span = bounds(scope)
-    clickhouse.command(
-        rollup.insert,
-        parameters={"build_id": build.id, **_source_bounds(sources, span)},
-        settings={"max_partitions_per_insert_block": 0},  # a build may span decades of months
-    )
+    recipe.fill(clickhouse, build, scope, sources)
     crashpoint("rollup.staged")
-    staged = _numbers(clickhouse, build, _STAGED, span)
+    staged = _numbers(clickhouse, recipe, build, _STAGED, span)
     stats = expected.join(staged, on=["bucket", "network"], how="left", maintain_order="left").with_columns(
         pl.col("rows", "events").fill_null(0)
     )
-    wrong = stats.filter(pl.col("events") != pl.col("source_events"))
+    counted = (pl.col("events") == pl.col("source_events")) | (not recipe.counts_all)
+    wrong = stats.filter(~counted)
     failed: dict[tuple[object, str], str] = {
-        (row["bucket"], row["network"]): f"the rollup counts {row['events']:,} of {row['source_events']:,} events"
+        (row["bucket"], row["network"]): f"the build counts {row['events']:,} of {row['source_events']:,} events"
         for row in wrong.to_dicts()
     }
-    right = stats.filter(pl.col("events") == pl.col("source_events"))
-    restated = restate(clickhouse, build, scope)
+    right = stats.filter(counted)
+    restated = restate(clickhouse, build, scope, recipe.changes)
     if restated.height:
         crashpoint("restatements.written")
-    intact = _newer(_intact(newest, restated, _numbers(clickhouse, build, _PUBLISHED, span)), newest, expected)
+    intact = _newer(_intact(newest, restated, _numbers(clickhouse, recipe, build, _PUBLISHED, span)), newest, expected)
     changed, unchanged = compare(newest, right.select(list(STATS_SCHEMA)), intact.clear() if force else intact)
     publish_build(clickhouse, build, changed)
     return BuildReport(
@@ -112,7 +118,7 @@ def build_rollup(
     )
 
 
-def _expected(sources: pl.DataFrame, rollup: Rollup) -> pl.DataFrame:
+def _expected(sources: pl.DataFrame, recipe: Recipe) -> pl.DataFrame:
     """Per pair: `source_events`, `checksum` that its seal will have, and `sources_sealed_at`."""
     rows = []
     for (bucket, network), mine in sources.sort("source_bucket").group_by("bucket", "network", maintain_order=True):
@@ -122,7 +128,7 @@ def _expected(sources: pl.DataFrame, rollup: Rollup) -> pl.DataFrame:
                 bucket,
                 network,
                 int(mine["source_events"].sum()),
-                seal_checksum(rollup.dataset, inputs),
+                recipe.checksum(inputs),
                 mine["source_sealed_at"].max(),
             )
         )
@@ -149,14 +155,8 @@ def _staged_rows(scope: pl.DataFrame, sources: pl.DataFrame, newest: pl.DataFram
     )
 
 
-def _source_bounds(sources: pl.DataFrame, span: dict[str, int]) -> dict[str, int]:
-    if sources.is_empty():
-        return span
-    return bounds(sources.select(pl.col("source_bucket").alias("bucket")))
-
-
-def _numbers(clickhouse: Client, build: Build, which: str, span: dict[str, int]) -> pl.DataFrame:
-    sql = _STATS.format(table=f"{build.dataset}_builds", which=which)
+def _numbers(clickhouse: Client, recipe: Recipe, build: Build, which: str, span: dict[str, int]) -> pl.DataFrame:
+    sql = recipe.numbers.replace("{which}", which)
     return conform(query_frame(clickhouse, sql, {"build_id": build.id, **span}), _NUMBERS)
 
 
