@@ -71,7 +71,9 @@ def test_columns_refuse_exactly_the_rows_that_the_models_refuse(batch: list[dict
         if (found is None) != (number not in refused):
             raise AssertionError(f"{row}: the model says {found}, the columns say {refused.get(number)}")
         if found is not None:
-            assert refused[number] in {found[0], "wrong_type"}
+            # A number that 64 bits do not hold is met before anything else that is wrong with its row.
+            too_large = any(isinstance(value, int) and abs(value) >= 2**63 for value in row.values())
+            assert refused[number] in {found[0], "wrong_type", *(["invalid_value"] if too_large else [])}
 
 
 def test_the_published_schema_accepts_what_the_contract_accepts() -> None:

@@ -23,8 +23,8 @@ HOSTILE = (
     ("changed", "kind", "valid"),
     [
         ({"metric": "likes"}, "metric", "reactions"),
-        ({"by": ("country",)}, "dimension", "network"),
-        ({"filters": {"actor": ["a"]}}, "dimension", "workspace"),
+        ({"by": ("country",)}, "dimension of events", "network"),
+        ({"filters": {"actor": ["a"]}}, "dimension of events", "workspace"),
         ({"grain": "year"}, "grain", "month"),
         ({"tz": "Europe/Berln"}, "time zone", "Europe/Berlin"),
         ({"tz": "UTC'; SELECT 1"}, "time zone", "UTC"),
