@@ -26,24 +26,30 @@ AD_EVENT_SCHEMA: dict[str, pl.DataType] = {
 }
 """An ad event with its properties as columns; '' where a text is not given. `contracts.ads` says what they mean."""
 
-REASONS = ("bot", "data_center", "duplicate", "too_fast")
-"""Why an event is removed; of several reasons the first in this order is given."""
-
-AMOUNT_REASONS = ("not_an_amount", "negative", "too_large", "other_currency")
-"""Why an amount enters no sum; of several reasons the first in this order is given."""
-
 _PERSON = ("workspace", "network", "actor")
 _HOUR_MS = 3_600_000
+
+
+def ad_events_of(rows: pl.DataFrame, rules: AdRules) -> pl.DataFrame:
+    """Rows as the stores hold them (macro `ad_events`) as AD_EVENT_SCHEMA; the advertiser as the rules find it."""
+    named = pl.col("advertiser")
+    for network, column in rules.advertiser_from.items():
+        other = pl.col("ad" if column == "object" else column)
+        named = pl.when((named == "") & (pl.col("network") == network)).then(other).otherwise(named)
+    return rows.with_columns(named.alias("advertiser")).select(
+        pl.col(name).cast(dtype) for name, dtype in AD_EVENT_SCHEMA.items()
+    )
 
 
 def judge(events: pl.DataFrame, rules: AdRules) -> pl.DataFrame:
     """Add to ad events (AD_EVENT_SCHEMA) what the rules say of them; rows come back by time, then id.
 
-    Added: `reason` (REASONS, '' where valid), `amount_reason` (AMOUNT_REASONS, '' where it counts or there is none),
-    `money` (the amount that counts, else 0) and `orphan`: a click without an earlier impression of the ad shown to this
-    person, or a conversion with no earlier click for the advertiser. What is said of an event rests on the same
-    person's events of `memory_hours` before it (a conversion's orphanhood on the look-back of clicks): where the frame
-    holds those, it does not depend on how much more it holds.
+    Added: `reason` (contracts.ads.REASONS, '' where valid), `amount_reason` (AMOUNT_REASONS, '' where it counts or
+    there is none), `money` (the amount that counts, else 0) and `orphan`: a click without an earlier impression of the
+    ad shown to this person, or a conversion with no earlier click for the advertiser.
+
+    What is said of an event rests on the same person's events of `memory_hours` before it (a conversion's orphanhood
+    on the look-back of clicks): where the frame holds those, it does not depend on how much more it holds.
     """
     events = events.sort("event_time", "event_id")
     traffic = rules.invalid_traffic

@@ -13,12 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from contracts.ads import TOUCH_KINDS, AdRules
+from contracts.ads import MODELS, TOUCH_KINDS, AdRules
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
-MODELS = ("first", "last", "last_non_direct", "linear", "position", "decay")
 MICRO = 1_000_000
 UNATTRIBUTED = "unattributed"
 """Kind, campaign and every segment of the row that stands for what no touch earned."""

@@ -19,6 +19,7 @@ from assets.archive_index import archived_ranges, scope_between
 from assets.connector_slices.build import SOURCE_TIMEOUT, build_slices
 from assets.dirty import dirty_hours, due
 from assets.engagement.build import build_daily, build_hourly
+from assets.families import days_to_build, families
 from assets.partitions import DAY, HOUR, SCOPE_SCHEMA, hour_start
 from assets.positions import intersect, subtract
 from assets.publishing.seals import newest_seals
@@ -69,7 +70,7 @@ class Sealed:
 
 
 def seal_range(stores: Stores, request: SealRequest, run_id: str, progress: Progress) -> Sealed:
-    """Archive what the raw group has read; seal every hour of the range that is due, and the days these complete."""
+    """Archive what the raw group has read; seal every hour that is due, the days these complete, and their facts."""
     archived = []
     for hour, ranges in unarchived(stores):
         progress(f"archive: ingest hour {hour:%Y-%m-%d %H:%M}, {sum(r.end - r.start for r in ranges):,} messages")
@@ -96,6 +97,12 @@ def seal_range(stores: Stores, request: SealRequest, run_id: str, progress: Prog
     if not days.is_empty():
         progress(f"days: {days.height:,} to merge")
         reports.append(build_daily(client, days, cause=request.cause, run_id=run_id))
+    whole = watermark.complete(complete.with_columns(pl.col("bucket").dt.truncate("1d")).unique(), DAY)
+    for family in families():
+        mine = whole if request.rebuild else days_to_build(client, family, whole)
+        if not mine.is_empty():
+            progress(f"{family.title}: {mine.height:,} days")
+            reports.append(family.build(client, mine, cause=request.cause, run_id=run_id))
     return Sealed(archived, watermark, incomplete, reports=tuple(reports))
 
 

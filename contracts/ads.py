@@ -11,6 +11,7 @@ and `currency` (ISO 4217). The amount of an `ad.converted` is revenue, that of a
 from __future__ import annotations
 
 import ipaddress
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -33,6 +34,15 @@ TEXT_PROPERTIES = (
 
 SEGMENTS = ("campaign", "ad", "advertiser", "placement", "device", "age", "gender", "country")
 """Dimensions by which ad numbers are split; a value that an event does not give is `unknown`."""
+
+REASONS = ("bot", "data_center", "duplicate", "too_fast")
+"""Why an event is removed as invalid traffic; of several reasons the first in this order is given."""
+
+AMOUNT_REASONS = ("not_an_amount", "negative", "too_large", "other_currency")
+"""Why an amount enters no sum; of several reasons the first in this order is given."""
+
+MODELS = ("first", "last", "last_non_direct", "linear", "position", "decay")
+"""Attribution models; formulas: docs/definitions.md, Ads."""
 
 MOST_MINOR = 10**12
 """Amounts above it are refused: they are errors, and exact arithmetic in 64 bits ends not far beyond."""
@@ -85,6 +95,11 @@ class AdRules(_Part):
         if missing:
             raise ValueError(f"has no value for {', '.join(missing)}")
         return value
+
+    @property
+    def lead(self) -> timedelta:
+        """How long before a conversion its judged touches, and what judges these, can lie."""
+        return timedelta(hours=self.longest_look_back_hours + self.invalid_traffic.memory_hours)
 
     @property
     def longest_look_back_hours(self) -> int:

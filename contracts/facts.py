@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from types import MappingProxyType
 
+from contracts.ads import AMOUNT_REASONS, MODELS, REASONS, SEGMENTS, ad_rules
+
 BUCKET = timedelta(minutes=15)
 
 ALL = "all"
@@ -49,16 +51,44 @@ _SESSIONS = FactDataset(
     settles=timedelta(hours=24),
 )
 
+_AD_SEGMENTS = {name: f"{name} of the event, or of the touch that earned it" for name in SEGMENTS}
+_AD_CREDITS = {
+    **{f"credit_{model}": f"conversions credited by the model {model}, in millionths" for model in MODELS},
+    **{f"revenue_{model}_minor": f"revenue credited by the model {model}, minor units" for model in MODELS},
+}
+_AD_EVENTS = {
+    "ad_impressions": "impressions",
+    "ad_views": "viewable impressions",
+    "ad_engagements": "engagements with ads",
+    "ad_clicks": "clicks",
+    "ad_conversions": "conversions, each once",
+}
 _ADS = FactDataset(
     name="ads",
-    title="Ad performance, by the quarter of an hour of each event",
+    title="Ad performance, by the quarter of an hour of each event; credits by that of the conversion",
     measures={
-        "ad_impressions": "impressions, before invalid traffic is removed",
-        "ad_impressions_valid": "impressions that are valid",
-        "ad_clicks_valid": "clicks that are valid, each once",
+        **{name: f"{what}, before invalid traffic is removed" for name, what in _AD_EVENTS.items()},
+        **{f"{name}_valid": f"{what}, valid ones" for name, what in _AD_EVENTS.items()},
+        **{f"ad_events_{reason}": f"ad events removed: {reason}" for reason in REASONS},
+        **{f"ad_clicks_{reason}": f"clicks removed: {reason}" for reason in REASONS},
+        "ad_clicks_orphan": "clicks without an impression before them",
+        "ad_conversions_orphan": "conversions without a click before them",
+        "ad_cost_minor": "cost of ad events, minor units",
+        "ad_revenue_minor": "revenue of valid conversions, minor units",
+        **{f"ad_amounts_{reason}": f"amounts that enter no sum: {reason}" for reason in AMOUNT_REASONS},
+        **_AD_CREDITS,
     },
-    dimensions={"campaign": "campaign of the event"},
+    dimensions=_AD_SEGMENTS,
     settles=timedelta(),
 )
+_AD_RETURNS = FactDataset(
+    name="ad_returns",
+    title="What ads earned, by the quarter of an hour of the touch that earned it",
+    measures={"spent_minor": "cost of ad events, minor units", **_AD_CREDITS},
+    dimensions=_AD_SEGMENTS,
+    settles=timedelta(hours=ad_rules().longest_look_back_hours),
+)
 
-FACT_DATASETS: Mapping[str, FactDataset] = MappingProxyType({each.name: each for each in (_SESSIONS, _ADS)})
+FACT_DATASETS: Mapping[str, FactDataset] = MappingProxyType(
+    {each.name: each for each in (_SESSIONS, _ADS, _AD_RETURNS)}
+)

@@ -22,6 +22,7 @@ from assets.describe.markdown import cell, table
 from assets.describe.reports import Metadata, failures, of_build
 from assets.networks import on_grid
 from assets.partitions import event_day_key, event_hour_key, ingest_hour_key
+from assets.publishing.seals import HOURLY
 from assets.publishing.staging import BuildReport
 from assets.raw_events.asset import describe as describe_hours
 from assets.raw_events.process import Stores
@@ -236,7 +237,7 @@ def _materializations(sealed: Sealed) -> Iterator[dg.AssetMaterialization]:
         yield dg.AssetMaterialization("raw_events", partition=ingest_hour_key(result.hour), metadata=metadata)
     for report in sealed.reports:
         metadata = of_build(report, 0.0)
-        key = event_day_key if report.build.dataset == "engagement_daily" else event_hour_key
+        key = event_hour_key if report.build.dataset in HOURLY else event_day_key
         published = report.published.sort("bucket", descending=True)
         squares = [(b, n) for b, n in published.select("bucket", "network").iter_rows() if on_grid(b, n, now)]
         for bucket, network in squares[:MOST_SQUARES]:

@@ -52,7 +52,9 @@ POINTS: dict[str, str] = {
     "publish.sessions.before": "sessions are staged, readers see the build before",
     "publish.sessions.after": "sessions are published, nobody has been told",
     "publish.ads.before": "ad performance is staged, readers see the build before",
-    "publish.ads.after": "ad performance is published, nobody has been told",
+    "publish.ads.after": "ad performance is published, what ads earned is not",
+    "publish.ad_returns.before": "what ads earned is staged, readers see the build before",
+    "publish.ad_returns.after": "what ads earned is published, nobody has been told",
     "purge.between_deletions": "rows of an unpublished build are gone, its scope is not",
     # repair
     "quarantine.after_append": "replayed rows are in the log, still marked open",

@@ -24,5 +24,6 @@ class UnknownNameError(QueryError):
         else:
             near = difflib.get_close_matches(name, self.valid, n=5, cutoff=0.5)
             near = near or [each for each in self.valid if name.casefold() in each.casefold()][:5]
-            hint = f"nearest of {len(self.valid)}: {', '.join(near) or 'none'}; e.g. UTC, Europe/Berlin, Asia/Kolkata"
+            hint = f"nearest of {len(self.valid)}: {', '.join(near) or 'none'}"
+            hint += "; e.g. UTC, Europe/Berlin, Asia/Kolkata" if kind == "time zone" else ""
         super().__init__(f"unknown {kind} {name!r}; {hint}")

@@ -30,10 +30,11 @@ _ROWS: dict[Dataset, dict[str, str]] = {
     "engagement_hourly": {"engagement_hourly_builds": "bucket"},
     "engagement_daily": {"engagement_daily_builds": "bucket"},
     "sessions": {"facts_builds": _DAY},
-    "ads": {"facts_builds": _DAY},
+    "ads": {"facts_builds": _DAY, "ad_credits_builds": "toStartOfDay(converted_at, 'UTC')"},
+    "ad_returns": {"facts_builds": _DAY},
 }
 """Tables with rows of a dataset's builds, and the SQL of the bucket that `seals` keeps for a row."""
-_SEALED_BUCKET_OF_RESTATEMENT: dict[Dataset, str] = {"sessions": _DAY, "ads": _DAY}
+_SEALED_BUCKET_OF_RESTATEMENT: dict[Dataset, str] = {"sessions": _DAY, "ads": _DAY, "ad_returns": _DAY}
 
 
 def purge_unpublished(clickhouse: Client, grace: timedelta = GRACE) -> dict[str, int]:

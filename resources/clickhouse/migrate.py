@@ -42,7 +42,8 @@ def statements(*, replicated: bool = False) -> list[str]:
         for dataset, (table, bucket) in PUBLISHED.items()
     ]
     facts = f"CREATE OR REPLACE VIEW facts AS {render('published_facts')}"
-    return [*schema_statements(replicated=replicated), *live, *readers, facts]
+    credits = f"CREATE OR REPLACE VIEW ad_credits AS {render('published_ad_credits')}"
+    return [*schema_statements(replicated=replicated), *live, *readers, facts, credits]
 
 
 def migrate(url: str) -> list[str]:

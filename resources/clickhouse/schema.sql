@@ -205,6 +205,48 @@ PARTITION BY toYYYYMM(bucket)
 ORDER BY (dataset, workspace, dimension, network, bucket, build_id, measure, member)
 SETTINGS non_replicated_deduplication_window = 10000;
 
+-- Who earned what: one row per conversion and touchpoint, six models side by side; a conversion that no touch earned has one
+-- row of kind 'unattributed' without a touch. Builds are those of the fact dataset `ads`, sealed by day of conversion.
+CREATE TABLE IF NOT EXISTS ad_credits_builds
+(
+    build_id UUID,
+    workspace LowCardinality(String),
+    network LowCardinality(String),
+    actor String,
+    advertiser LowCardinality(String),
+    conversion_id String,
+    converted_at DateTime64(3, 'UTC'),
+    revenue_minor Int64,
+    touchpoints Int64,
+    touch_id String,
+    touch_at Nullable(DateTime64(3, 'UTC')),
+    kind LowCardinality(String),
+    direct UInt8,
+    campaign LowCardinality(String),
+    ad LowCardinality(String),
+    placement LowCardinality(String),
+    device LowCardinality(String),
+    age LowCardinality(String),
+    gender LowCardinality(String),
+    country LowCardinality(String),
+    credit_first Int64,
+    credit_last Int64,
+    credit_last_non_direct Int64,
+    credit_linear Int64,
+    credit_position Int64,
+    credit_decay Int64,
+    revenue_first Int64,
+    revenue_last Int64,
+    revenue_last_non_direct Int64,
+    revenue_linear Int64,
+    revenue_position Int64,
+    revenue_decay Int64
+)
+ENGINE = {{ merge_tree('MergeTree') }}
+PARTITION BY toYYYYMM(converted_at)
+ORDER BY (network, toStartOfDay(converted_at, 'UTC'), build_id, workspace, conversion_id, touch_id)
+SETTINGS non_replicated_deduplication_window = 10000;
+
 -- How far each log partition has been taken: one row per partition after merging. The watermark and freshness read it.
 CREATE TABLE IF NOT EXISTS live_progress
 (

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from analytics.ad_traffic import AD_EVENT_SCHEMA, judge
-from analytics.ads import ad_facts
+from analytics.ads import event_facts
 from contracts.ads import SEGMENTS, ad_rules
 
 NOON = datetime(2026, 5, 20, 12, tzinfo=UTC)
@@ -147,11 +147,11 @@ def test_an_amount_that_cannot_be_added_is_counted_by_its_reason(
 ) -> None:
     row = judged(event("a", "impression", amount_minor=amount, currency=currency))["a"]
     assert (row["amount_reason"], row["money"]) == (reason, money)
-    facts = ad_facts(judge(pl.DataFrame([event("a", "impression", amount_minor=amount, currency=currency)],
+    facts = event_facts(judge(pl.DataFrame([event("a", "impression", amount_minor=amount, currency=currency)],
                                         schema=AD_EVENT_SCHEMA), ad_rules()))  # fmt: skip
     told = dict(facts.filter(dimension="all").select("measure", "value").iter_rows())
-    assert told.get("cost_minor", 0) == money
-    assert told.get(f"amounts_{reason}", 0) == (1 if reason else 0)
+    assert told.get("ad_cost_minor", 0) == money
+    assert told.get(f"ad_amounts_{reason}", 0) == (1 if reason else 0)
 
 
 def test_an_event_without_an_amount_has_none_refused() -> None:
@@ -193,7 +193,7 @@ def test_what_is_said_of_an_event_does_not_depend_on_how_much_history_is_at_hand
 
 
 def test_every_segment_sums_to_the_total_with_unknown() -> None:
-    facts = ad_facts(judge(many(5), ad_rules()))
+    facts = event_facts(judge(many(5), ad_rules()))
     keys = ["bucket", "workspace", "network", "measure"]
     total = facts.filter(dimension="all").select(*keys, "value").sort(keys)
     assert total.height > 500
@@ -204,9 +204,12 @@ def test_every_segment_sums_to_the_total_with_unknown() -> None:
 
 
 def test_removed_and_valid_sum_to_all() -> None:
-    facts = ad_facts(judge(many(7), ad_rules())).filter(dimension="all").group_by("measure").agg(pl.col("value").sum())
+    facts = (
+        event_facts(judge(many(7), ad_rules())).filter(dimension="all").group_by("measure").agg(pl.col("value").sum())
+    )
     told = dict(facts.iter_rows())
-    removed = sum(told.get(f"clicks_{reason}", 0) for reason in ("bot", "data_center", "duplicate", "too_fast"))
-    assert told["clicks"] == told["valid_clicks"] + removed
-    removed = sum(told.get(f"conversions_{reason}", 0) for reason in ("bot", "data_center"))
-    assert told["conversions"] == told["valid_conversions"] + removed  # a duplicate is no second conversion
+    removed = sum(told.get(f"ad_clicks_{reason}", 0) for reason in ("bot", "data_center", "duplicate", "too_fast"))
+    assert told["ad_clicks"] == told["ad_clicks_valid"] + removed
+    removed = sum(told.get(f"ad_events_{reason}", 0) for reason in ("bot", "data_center", "duplicate", "too_fast"))
+    valid = sum(told[f"ad_{kind}_valid"] for kind in ("impressions", "views", "engagements", "clicks", "conversions"))
+    assert removed + valid == many(7).height

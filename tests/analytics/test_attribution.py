@@ -14,8 +14,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analytics.attribution import CONVERSION_SCHEMA, MICRO, MODELS, TOUCH_SCHEMA, UNATTRIBUTED, attribute
-from contracts.ads import AdRules, ad_rules
+from analytics.attribution import CONVERSION_SCHEMA, MICRO, TOUCH_SCHEMA, UNATTRIBUTED, attribute
+from contracts.ads import MODELS, AdRules, ad_rules
 
 NOON = datetime(2026, 5, 20, 12, tzinfo=UTC)
 KINDS = {"c": "click", "e": "engagement", "v": "view"}

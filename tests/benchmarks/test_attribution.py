@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from analytics.attribution import MICRO, MODELS, attribute
-from contracts.ads import ad_rules
+from analytics.attribution import MICRO, attribute
+from contracts.ads import MODELS, ad_rules
 
 TOUCHES, CONVERSIONS, PEOPLE = 1_250_000, 250_000, 100_000
 START = int(datetime(2026, 5, 1, tzinfo=UTC).timestamp() * 1000)

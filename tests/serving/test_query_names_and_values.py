@@ -22,7 +22,7 @@ HOSTILE = (
 @pytest.mark.parametrize(
     ("changed", "kind", "valid"),
     [
-        ({"metric": "likes"}, "metric", "reactions"),
+        ({"metric": "reaction"}, "metric", "reactions"),
         ({"by": ("country",)}, "dimension of events", "network"),
         ({"filters": {"actor": ["a"]}}, "dimension of events", "workspace"),
         ({"grain": "year"}, "grain", "month"),
