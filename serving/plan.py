@@ -21,6 +21,7 @@ from contracts.facts import BUCKET, FACT_DATASETS, FactDataset
 from contracts.metric_catalogue import Metric, Ratio, catalogue, dataset_of, parts_of
 from resources.clickhouse.sql import render
 from serving.errors import QueryError, UnknownNameError
+from serving.scope import Scope
 from serving.timeline import (
     GRAINS,
     Grain,
@@ -90,6 +91,7 @@ class Plan:
     parameters: Mapping[str, Any]
     order: str
     limited: bool
+    scope: Scope | None = None
 
     @property
     def dataset(self) -> str:
@@ -113,6 +115,12 @@ class Plan:
     @property
     def live_from_rows(self) -> bool:
         return self.as_of is not None or self.resolution == "row"
+
+    @property
+    def reads_members(self) -> bool:
+        """Whether hourly rows of members answer: there are so many that their scope is worth asking for."""
+        hourly = not self.facts and self.resolution == "hour" and not self.daily and self.as_of is None
+        return hourly and bool(self.members)
 
     @property
     def column_filters(self) -> tuple[str, ...]:

@@ -46,12 +46,13 @@ def read_progress(client: Client, now: datetime, as_of: datetime | None) -> Prog
         "lateness_s": int(ALLOWED_LATENESS / timedelta(seconds=1)),
     }
     sql = render("progress", as_of=as_of is not None)
-    row = client.query(sql, parameters=parameters).result_rows[0]
-    events, seals, watermark, first, last, received, sealed, sealed_through = row
+    taken, published = sorted(tuple(row) for row in client.query(sql, parameters=parameters).result_rows)
+    _, events, watermark, received, first, last = taken
+    _, seals, sealed_through, sealed, _, _ = published
     digest = hashlib.sha256(f"{events}/{seals}/{received}/{sealed}".encode()).hexdigest()[:16]
     changed = max((each for each in (_at(received), _at(sealed)) if each is not None), default=None)
     settled = _at(watermark)
-    known = (settled - ALLOWED_LATENESS if settled else None, _at((sealed_through or 0) * 1_000_000))
+    known = (settled - ALLOWED_LATENESS if settled else None, _at(sealed_through))
     complete_until = max((each for each in known if each is not None), default=None)
     return Progress(settled, complete_until, _at(first), _at(last), changed, digest)
 

@@ -7,7 +7,7 @@ asked and how it is read (`serving.plan`), formulas (`contracts/metrics`).
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import orjson
@@ -17,6 +17,7 @@ from resources.clickhouse import Client, query_frame
 from serving.errors import QueryError, UnknownNameError
 from serving.plan import DIMENSIONS, MetricQuery, Plan, check, make_plan
 from serving.progress import Progress, read_progress
+from serving.scope import read_scope
 from serving.timeline import GRAINS
 
 __all__ = ["DIMENSIONS", "GRAINS", "MetricAnswer", "MetricQuery", "QueryError", "UnknownNameError", "answer"]
@@ -79,8 +80,9 @@ def answer(client: Client, query: MetricQuery, now: datetime | None = None) -> M
         raise QueryError(f"as_of: {query.as_of.isoformat()} has no time zone")
     if query.as_of is not None and query.as_of > clock:
         raise QueryError(f"as_of: {query.as_of.isoformat()} is in the future; the answer could still change")
+    # Read before the values: no bucket is called complete too early.
     progress = read_progress(client, clock, query.as_of)
-    plan = make_plan(query, _bounds(progress, clock))
+    plan = _narrow(client, make_plan(query, _bounds(progress, clock)))
     sql = plan.sql()
     values = query_frame(client, sql, plan.parameters)
     grid = _grid(plan)
@@ -95,6 +97,14 @@ def answer(client: Client, query: MetricQuery, now: datetime | None = None) -> M
         start=plan.start,
         end=plan.end,
     )
+
+
+def _narrow(client: Client, plan: Plan) -> Plan:
+    """The plan with its scope, where knowing it saves more than asking costs."""
+    if not plan.reads_members:
+        return plan
+    scope = read_scope(client, plan.parameters, plan.column_filters)
+    return replace(plan, scope=scope, parameters={**plan.parameters, **scope.parameters})
 
 
 def _bounds(progress: Progress, clock: datetime) -> tuple[datetime, datetime]:

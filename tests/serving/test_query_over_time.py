@@ -103,6 +103,33 @@ def test_a_resealed_hour_makes_an_older_day_step_aside(
     assert of_day() == events.height + more.height
 
 
+@pytest.mark.parametrize("hole", [0, 1, 3])
+def test_members_are_counted_whatever_is_sealed_sealed_again_or_not_sealed(
+    clickhouse: Client, reference: Any, events: pl.DataFrame, hole: int
+) -> None:
+    """One build of three hours and two networks, one of its hours built again, another hour only live."""
+    hours = [START + n * HOUR for n in range(4) if n != hole]
+    reference.seal(clickhouse, hours, ["alpha", "beta"], START + 30 * HOUR)
+    more = late(reference, 9, hours[1], START + 31 * HOUR)
+    reference.insert_events(clickhouse, more)
+    everything = pl.concat([events, more])
+
+    def top() -> list[tuple[str, int]]:
+        query = MetricQuery("events", by=("object",), grain="total", start=START, end=START + 4 * HOUR)
+        return answer(clickhouse, query).frame.select("object", "value").sort("object").rows()
+
+    def expected(rows: pl.DataFrame) -> list[tuple[str, int]]:
+        return rows.filter(pl.col("object") != "").group_by("object").len().sort("object").rows()
+
+    assert top() == expected(events)
+    reference.seal(clickhouse, [hours[1]], ["alpha"], START + 32 * HOUR)
+    assert top() == expected(
+        everything.filter((pl.col("network") == "alpha") | (~pl.col("event_id").is_in(more["event_id"].implode())))
+    )
+    reference.seal(clickhouse, [hours[1]], ["beta"], START + 33 * HOUR)
+    assert top() == expected(everything)
+
+
 def test_complete_through_follows_the_slowest_partition_that_is_not_idle(clickhouse: Client, reference: Any) -> None:
     rows = reference.make_events(seed=1, count=400, start=START, end=START + 4 * HOUR)
     one = (pl.col("log_topic") == "content-events") & (pl.col("log_partition") == 0)
