@@ -77,10 +77,12 @@ def _realtime(stores: Mapping[str, Any], running: bool) -> dg.Definitions:
 
 
 def _batch(stores: Mapping[str, Any], running: bool) -> dg.Definitions:
+    from assets.ads.asset import ADS_ASSETS
     from assets.connector_slices.asset import connector_slices
     from assets.dbt import build_dbt_assets
     from assets.engagement.asset import engagement_daily, engagement_hourly
     from assets.external import PUBLICATION_ASSETS
+    from orchestration.checks.ads import ADS_CHECKS
     from orchestration.checks.audit import AUDIT_CHECKS
     from orchestration.checks.sealed import SEALED_CHECKS
     from orchestration.jobs import maintenance, seal_days, seal_hours
@@ -97,8 +99,8 @@ def _batch(stores: Mapping[str, Any], running: bool) -> dg.Definitions:
         tags={"dagster/max_runtime": "3600"},
     )
     return dg.Definitions(
-        assets=[connector_slices, engagement_hourly, engagement_daily, *PUBLICATION_ASSETS, dbt_marts],
-        asset_checks=[*SEALED_CHECKS, *AUDIT_CHECKS],
+        assets=[connector_slices, engagement_hourly, engagement_daily, *ADS_ASSETS, *PUBLICATION_ASSETS, dbt_marts],
+        asset_checks=[*SEALED_CHECKS, *ADS_CHECKS, *AUDIT_CHECKS],
         jobs=[seal_hours, seal_days, seal_job, build_marts, maintenance],
         schedules=build_batch_schedules(running=running),
         sensors=[build_late_data_sensor("seal", running=running)],

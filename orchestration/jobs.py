@@ -18,7 +18,7 @@ from resources.dagster_resources import ArchiveResource, ClickHouseResource, Eve
 
 RAW = dg.AssetSelection.assets("raw_events")
 HOURS = dg.AssetSelection.assets("connector_slices", "engagement_hourly")
-DAYS = dg.AssetSelection.assets("engagement_daily")
+DAYS = dg.AssetSelection.assets("engagement_daily", "ads", "ad_returns")
 
 _QUICK = {"dagster/max_runtime": "900"}
 _LONG = {"dagster/max_runtime": "3600"}
@@ -51,7 +51,7 @@ seal_hours = dg.define_asset_job(
 seal_days = dg.define_asset_job(
     "seal_days",
     selection=DAYS,
-    description="Engagement of days whose hours are sealed.",
+    description="Engagement and facts of days whose hours are sealed.",
     executor_def=dg.in_process_executor,
     tags=_LONG,
 )

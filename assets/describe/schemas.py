@@ -76,6 +76,20 @@ def rollup(bucket: str, sealed: bool = True) -> dg.TableSchema:
 HOURLY = rollup("hour")
 DAILY = rollup("day")
 
+FACTS = dg.TableSchema(
+    [
+        _BUILD,
+        dg.TableColumn("dataset", "LowCardinality(String)", description="Family of the measure (contracts.facts)"),
+        dg.TableColumn("bucket", "DateTime('UTC')", description="Start of a quarter of an hour, UTC"),
+        _envelope("workspace"),
+        _envelope("network"),
+        dg.TableColumn("dimension", "LowCardinality(String)", description="all, or one of the family's"),
+        dg.TableColumn("member", "String", description="The member; empty for all, unknown where nothing is said"),
+        dg.TableColumn("measure", "LowCardinality(String)", description="What is counted (contracts.facts)"),
+        dg.TableColumn("value", "Int64", description="A sum; money in minor units"),
+    ]
+)
+
 _PUBLISHED = {
     "dataset": ("LowCardinality(String)", "connector_slices, engagement_hourly or engagement_daily"),
     "bucket": ("DateTime('UTC')", "Start of the hour or day, UTC"),

@@ -61,3 +61,77 @@ WHERE (toStartOfDay(converted_at, 'UTC'), network, build_id) IN (
     SELECT bucket, network, build_id FROM ({{ published_builds('ads', condition) }})
 )
 {% endmacro %}
+
+{# Published facts of dataset `ads` in [from_s, to_s) of the networks asked. #}
+{% macro published_ads() %}
+SELECT toString(toDate(bucket)) AS day, toString(network) AS network, workspace, toString(dimension) AS dimension, member, toString(measure) AS measure, value
+FROM facts_builds
+WHERE dataset = 'ads' AND network IN {networks:Array(String)}
+    AND bucket >= toDateTime({from_s:Int64}, 'UTC') AND bucket < toDateTime({to_s:Int64}, 'UTC')
+    AND (toStartOfDay(bucket, 'UTC'), network, build_id) IN (
+        SELECT bucket, network, build_id FROM (
+            {{ published_builds('ads', "bucket >= toDateTime({from_s:Int64}, 'UTC') AND bucket < toDateTime({to_s:Int64}, 'UTC')") }}
+        )
+    )
+{% endmacro %}
+
+{#
+  By day, network and model: credits that are not a million per conversion, or revenue that is not what conversions brought,
+  in the facts or in the table of credits.
+#}
+{% macro ad_credits_unreconciled() %}
+WITH
+facts AS
+(
+    SELECT day, network, measure, sum(value) AS value FROM ({{ published_ads() }}) WHERE dimension = 'all' GROUP BY ALL
+),
+wholes AS
+(
+    SELECT day, network, sumIf(value, measure = 'ad_conversions_valid') AS conversions, sumIf(value, measure = 'ad_revenue_minor') AS revenue
+    FROM facts GROUP BY day, network
+),
+credited AS
+(
+    SELECT day, network, model,
+        sumIf(value, startsWith(measure, 'credit_')) AS credit, sumIf(value, startsWith(measure, 'revenue_')) AS revenue
+    FROM
+    (
+        SELECT day, network, value, measure, replaceRegexpOne(measure, '^(credit|revenue)_(.*?)(_minor)?$', '\\2') AS model
+        FROM facts WHERE match(measure, '^(credit|revenue)_')
+        UNION ALL
+        SELECT toString(toDate(converted_at)) AS day, network, pair.3 * 1 AS value, pair.2 AS measure, concat(pair.1, ' in ad_credits') AS model
+        FROM
+        (
+            SELECT * FROM ({{ published_ad_credits("bucket >= toDateTime({from_s:Int64}, 'UTC') AND bucket < toDateTime({to_s:Int64}, 'UTC')") }})
+            WHERE network IN {networks:Array(String)}
+        )
+        ARRAY JOIN [('last', 'credit_last', credit_last), ('last', 'revenue_last', revenue_last),
+            ('decay', 'credit_decay', credit_decay), ('decay', 'revenue_decay', revenue_decay)] AS pair
+    )
+    GROUP BY day, network, model
+)
+SELECT day, network, model, credit, conversions * 1000000 AS expected_credit, revenue, wholes.revenue AS expected_revenue
+FROM credited LEFT JOIN wholes USING (day, network)
+WHERE credit != expected_credit OR revenue != expected_revenue
+ORDER BY day, network, model
+{% endmacro %}
+
+{# Measures whose members do not sum to the total, by day, network, workspace and dimension. #}
+{% macro ad_segments_uneven() %}
+WITH sums AS (SELECT day, network, workspace, dimension, measure, sum(value) AS value FROM ({{ published_ads() }}) GROUP BY ALL)
+SELECT day, network, workspace, measure, groupArray((dimension, value)) AS values, countIf(dimension = 'all') AS totals
+FROM sums GROUP BY day, network, workspace, measure
+HAVING uniqExact(value) > 1 OR count() != (SELECT uniqExact(dimension) FROM sums)
+ORDER BY day, network, workspace, measure
+{% endmacro %}
+
+{# Campaigns with more valid clicks than impressions; where there are none, there is no rate. #}
+{% macro ad_rates_impossible() %}
+SELECT day, network, member AS campaign, sumIf(value, measure = 'ad_clicks_valid') AS clicks, sumIf(value, measure = 'ad_impressions') AS impressions
+FROM ({{ published_ads() }})
+WHERE dimension = 'campaign'
+GROUP BY day, network, campaign
+HAVING impressions > 0 AND clicks > impressions
+ORDER BY clicks - impressions DESC, day, network, campaign
+LIMIT 100
+{% endmacro %}

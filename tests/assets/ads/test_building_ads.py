@@ -156,3 +156,19 @@ def test_sealing_again_publishes_nothing(platform: Any, sealed_ads: Any, seal_al
         "ads": 0,
         "ad_returns": 0,
     }
+
+
+def test_the_checks_pass_and_find_a_planted_wrong_number(platform: Any, sealed_ads: Any) -> None:
+    from orchestration.checks.ads import impossible_rates, uneven_segments, unreconciled
+
+    pairs = pl.DataFrame({"bucket": [FIRST, FIRST + timedelta(days=DAYS - 1)], "network": ["sim", "sim"]})
+    assert unreconciled(platform.clickhouse, pairs).is_empty()
+    assert uneven_segments(platform.clickhouse, pairs).is_empty()
+    clicks = dict(impossible_rates(platform.clickhouse, pairs).select("campaign", "clicks").iter_rows())
+    assert clicks.keys() <= {"spring", "summer", "unknown"}, "as many clicks as impressions are drawn"
+
+    planted = "INSERT INTO facts_builds SELECT * REPLACE (value + 1 AS value) FROM facts WHERE {} LIMIT 1"
+    platform.clickhouse.command(planted.format("dataset = 'ads' AND dimension = 'all' AND measure = 'credit_linear'"))
+    found = unreconciled(platform.clickhouse, pairs)
+    assert found["model"].to_list() == ["linear"]
+    assert uneven_segments(platform.clickhouse, pairs)["measure"].to_list() == ["credit_linear"]
