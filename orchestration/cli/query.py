@@ -85,7 +85,7 @@ def query(
         tz=tz,
         as_of=moment(as_of),
         workspace=workspace,
-        filters=_filters(where),
+        filters=filters_of(where),
         limit=limit,
         order=order,  # type: ignore[arg-type]  # likewise
     )
@@ -163,7 +163,8 @@ def _split(values: list[str] | None) -> tuple[str, ...]:
     return tuple(part.strip() for value in values or () for part in value.split(",") if part.strip())
 
 
-def _filters(where: list[str] | None) -> dict[str, list[str]]:
+def filters_of(where: list[str] | None) -> dict[str, list[str]]:
+    """Return DIMENSION=VALUE conditions as values by dimension. Raises CliError for another form."""
     filters: dict[str, list[str]] = {}
     for condition in where or ():
         name, equals, value = condition.partition("=")

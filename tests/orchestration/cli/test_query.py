@@ -41,6 +41,16 @@ def test_many_empty_buckets_are_one_line_and_json_has_them_all(sparse: Settings)
     assert "… 74 empty hours …" in tally("query", "conversation_rate")
 
 
+def test_a_number_is_explained_down_to_its_log_offsets(sparse: Settings) -> None:
+    document = json.loads(tally("explain", "events", "--at", "2026-01-08T05:10", "--json"))
+    assert (document["rows"][0]["value"], document["counted_at_offsets"], document["proven"]) == (1, [1], True)
+    assert [(each["topic"], each["events"]) for each in document["offsets"]] == [("content-events", 1)]
+    told = tally("explain", "events", "--at", "2026-01-08T05:10")
+    for word in ("count of events", "content-events/", "proven", "SELECT", "Never restated"):
+        assert word in told
+    assert runner.invoke(app, ["explain", "evnts", "--at", "-1h"]).exit_code == 2
+
+
 def test_rows_too_wide_for_a_table_are_records(sparse: Settings) -> None:
     wide = tally("sql", "SELECT * FROM events ORDER BY event_id LIMIT 2")
     assert "── row 2 ──" in wide
