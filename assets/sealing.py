@@ -27,8 +27,11 @@ from assets.publishing.sources import stale_days
 from assets.publishing.staging import BuildReport
 from assets.raw_events.process import HourResult, Stores, archive_hour
 from assets.raw_events.ranges import committed, first_time, window_ranges
+from assets.sessions.build import build_sessions, follow
+from assets.sessions.sources import LENGTH as SESSIONS_LENGTH
 from assets.watermark import Watermark, archive_watermark
 from contracts.event_types import TOPICS
+from resources.clickhouse import Client
 from resources.raw_store.base import PositionRange
 
 Progress = Callable[[str], None]
@@ -103,7 +106,25 @@ def seal_range(stores: Stores, request: SealRequest, run_id: str, progress: Prog
         if not mine.is_empty():
             progress(f"{family.title}: {mine.height:,} days")
             reports.append(family.build(client, mine, cause=request.cause, run_id=run_id))
+    for report in _seal_sessions(client, request, complete, watermark, run_id):
+        progress(f"sessions: {report.sealed.height:,} days cut")
+        reports.append(report)
     return Sealed(archived, watermark, incomplete, reports=tuple(reports))
+
+
+def _seal_sessions(
+    clickhouse: Client, request: SealRequest, complete: pl.DataFrame, watermark: Watermark, run_id: str
+) -> Iterator[BuildReport]:
+    """Seal the sessions of the days of these hours, of their neighbours, and of every day that these change.
+
+    A late event may lengthen a session of the day before, and what a day hands on may change the next one.
+    """
+    touched = complete.with_columns(pl.col("bucket").dt.truncate("1d")).unique(maintain_order=True)
+    near = [touched.with_columns((pl.col("bucket") + DAY * step).cast(SCOPE_SCHEMA["bucket"])) for step in (-1, 0, 1)]
+    again = watermark.complete(touched, SESSIONS_LENGTH)
+    if request.rebuild and not again.is_empty():
+        yield build_sessions(clickhouse, again.sort("bucket", "network"), cause=request.cause, run_id=run_id)
+    yield from follow(clickhouse, pl.concat(near).unique(), watermark, cause=request.cause, run_id=run_id)
 
 
 def unarchived(stores: Stores, most_hours: int = 24 * 31) -> Iterator[tuple[datetime, list[PositionRange]]]:

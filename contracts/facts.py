@@ -44,10 +44,21 @@ _SESSIONS = FactDataset(
     measures={
         "sessions": "sessions that start in the bucket",
         "engaged_sessions": "of these, those over 10 s, or with a key event, or with at least two views",
+        "bounced_sessions": "of these, those that are not engaged",
         "session_events": "events of these sessions",
+        "session_views": "pages and contents shown in these sessions",
+        "session_key_events": "conversions, and events marked as key events, in these sessions",
         "session_duration_ms": "first to last event of these sessions, milliseconds",
+        "session_goal_minor": "worth of their key events in minor units; ask by currency where there are several",
+        "goals_in_other_currencies": "goals in another currency than their session's first goal, not summed",
+        "unidentified_events": "events in the bucket with neither actor nor device, which are in no session",
     },
-    dimensions={"campaign": "campaign of the first event that names one"},
+    dimensions={
+        "campaign": "campaign of the first event that names one",
+        "device": "kind of device, of the first event that names one",
+        "entry": "first item viewed, or met where nothing was viewed",
+        "currency": "currency of the first goal that is worth something",
+    },
     settles=timedelta(hours=24),
 )
 

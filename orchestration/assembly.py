@@ -82,10 +82,11 @@ def _batch(stores: Mapping[str, Any], running: bool) -> dg.Definitions:
     from assets.dbt import build_dbt_assets
     from assets.engagement.asset import engagement_daily, engagement_hourly
     from assets.external import PUBLICATION_ASSETS
+    from assets.sessions.asset import sessions
     from orchestration.checks.ads import ADS_CHECKS
     from orchestration.checks.audit import AUDIT_CHECKS
     from orchestration.checks.sealed import SEALED_CHECKS
-    from orchestration.jobs import maintenance, seal_days, seal_hours
+    from orchestration.jobs import maintenance, seal_days, seal_hours, seal_sessions
     from orchestration.schedules import build_batch_schedules
     from orchestration.sealing import ProgressResource, seal_job
     from sensors.late_data import build_late_data_sensor
@@ -99,9 +100,17 @@ def _batch(stores: Mapping[str, Any], running: bool) -> dg.Definitions:
         tags={"dagster/max_runtime": "3600"},
     )
     return dg.Definitions(
-        assets=[connector_slices, engagement_hourly, engagement_daily, *ADS_ASSETS, *PUBLICATION_ASSETS, dbt_marts],
+        assets=[
+            connector_slices,
+            engagement_hourly,
+            engagement_daily,
+            *ADS_ASSETS,
+            sessions,
+            *PUBLICATION_ASSETS,
+            dbt_marts,
+        ],
         asset_checks=[*SEALED_CHECKS, *ADS_CHECKS, *AUDIT_CHECKS],
-        jobs=[seal_hours, seal_days, seal_job, build_marts, maintenance],
+        jobs=[seal_hours, seal_days, seal_sessions, seal_job, build_marts, maintenance],
         schedules=build_batch_schedules(running=running),
         sensors=[build_late_data_sensor("seal", running=running)],
         resources={**stores, "dbt": dbt, "progress": ProgressResource()},

@@ -19,6 +19,7 @@ from resources.dagster_resources import ArchiveResource, ClickHouseResource, Eve
 RAW = dg.AssetSelection.assets("raw_events")
 HOURS = dg.AssetSelection.assets("connector_slices", "engagement_hourly")
 DAYS = dg.AssetSelection.assets("engagement_daily", "ads", "ad_returns")
+SESSIONS = dg.AssetSelection.assets("sessions")
 
 _QUICK = {"dagster/max_runtime": "900"}
 _LONG = {"dagster/max_runtime": "3600"}
@@ -52,6 +53,13 @@ seal_days = dg.define_asset_job(
     "seal_days",
     selection=DAYS,
     description="Engagement and facts of days whose hours are sealed.",
+    executor_def=dg.in_process_executor,
+    tags=_LONG,
+)
+seal_sessions = dg.define_asset_job(
+    "seal_sessions",
+    selection=SESSIONS,
+    description="Sessions of days whose next day is over.",
     executor_def=dg.in_process_executor,
     tags=_LONG,
 )

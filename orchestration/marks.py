@@ -31,7 +31,7 @@ def published(
 ) -> pl.DataFrame:
     """Return the published pairs (SCOPE_SCHEMA, `build_id`) of a period since the grid begins, newest first."""
     start, end = max(period[0], GRID_START), min(period[1], datetime.now(UTC))
-    if dataset == "engagement_daily":
+    if dataset not in HOURLY:
         start = day_start(start)
     parameters = {
         "from_s": int(start.timestamp()),

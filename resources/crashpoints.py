@@ -49,6 +49,7 @@ POINTS: dict[str, str] = {
     "publish.engagement_daily.before": "days are staged, readers see the build before",
     "publish.engagement_daily.after": "days are published, nobody has been told",
     "seal.before_report": "the job has sealed everything and reported no materialization to Dagster",
+    "sessions.chunk_staged": "the sessions of some days are staged, those of others are not",
     "publish.sessions.before": "sessions are staged, readers see the build before",
     "publish.sessions.after": "sessions are published, nobody has been told",
     "publish.ads.before": "ad performance is staged, readers see the build before",

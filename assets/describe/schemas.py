@@ -91,7 +91,7 @@ FACTS = dg.TableSchema(
 )
 
 _PUBLISHED = {
-    "dataset": ("LowCardinality(String)", "connector_slices, engagement_hourly or engagement_daily"),
+    "dataset": ("LowCardinality(String)", "connector_slices, engagement_hourly, engagement_daily or a fact dataset"),
     "bucket": ("DateTime('UTC')", "Start of the hour or day, UTC"),
     "network": ("LowCardinality(String)", "Network of the bucket"),
 }
@@ -121,9 +121,39 @@ _RESTATEMENT = {
 }
 
 
+_SESSION = {
+    "build_id": ("UUID", "The build it belongs to; readers see the one its seal names"),
+    "bucket": ("DateTime('UTC')", "Start of the UTC day it began on"),
+    "workspace": ("LowCardinality(String)", "Tenant"),
+    "network": ("LowCardinality(String)", "Where it happened"),
+    "actor": ("String", "Whose session it is; empty where only the device is known"),
+    "device_id": ("String", "Whose session it is where there is no actor"),
+    "session_id": ("UUID", "UUIDv5 of identity and first event id"),
+    "started_at": ("DateTime64(3, 'UTC')", "Time of the first event"),
+    "ended_at": ("DateTime64(3, 'UTC')", "Time of the last event"),
+    "first_event_id": ("UUID", "The first event"),
+    "last_event_id": ("UUID", "The last event"),
+    "events": ("UInt32", "Events in it"),
+    "events_after_midnight": ("UInt32", "Of these, those on the UTC day after the one it began on"),
+    "views": ("UInt32", "Pages and contents shown"),
+    "key_events": ("UInt32", "Conversions, and events marked as key events"),
+    "engaged": ("Bool", "Over 10 s, or a key event, or at least two views"),
+    "entry": ("String", "First item viewed, or met where nothing was viewed"),
+    "exit": ("String", "Last such item"),
+    "campaign": ("LowCardinality(String)", "Of the first event that names one"),
+    "device": ("LowCardinality(String)", "Kind of device, of the first event that names one"),
+    "goal_minor": ("Int64", "Worth of its key events in minor units of goal_currency"),
+    "goal_currency": ("LowCardinality(String)", "That of the first goal that is worth something"),
+    "goals_in_other_currencies": ("UInt32", "Goals whose worth is in no sum"),
+    "steps": ("UInt32", "Items viewed (or met) in order, one that follows itself once"),
+    "path": ("Array(String)", "The first 100 steps"),
+}
+
+
 def _table(columns: dict[str, tuple[str, str]]) -> dg.TableSchema:
     return dg.TableSchema([dg.TableColumn(name, kind, description=text) for name, (kind, text) in columns.items()])
 
 
 SEALS = _table(_PUBLISHED | _SEAL)
+SESSIONS = _table(_SESSION)
 RESTATEMENTS = _table(_PUBLISHED | _RESTATEMENT)

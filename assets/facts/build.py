@@ -75,6 +75,12 @@ def write_facts(clickhouse: Client, build: Build, facts: pl.DataFrame) -> int:
     return insert_frame(clickhouse, "facts_builds", rows, token=f"facts/{build.dataset}/{build.id}")
 
 
+def fact_changes(dataset: Dataset) -> Changes:
+    """What a build of the dataset changes in facts of published days."""
+    in_days = _IN_DAYS.replace("@dataset", dataset)
+    return Changes(_CHANGES.replace("@in_days", in_days).replace("@scope", PUBLISHED_SCOPE), sealed_bucket=_DAY)
+
+
 def build_facts(
     clickhouse: Client,
     dataset: Dataset,
@@ -104,7 +110,7 @@ def build_facts(
         fill=fill,
         checksum=checksum,
         numbers=_NUMBERS.replace("@in_days", in_days).replace("@counted", counted),
-        changes=Changes(_CHANGES.replace("@in_days", in_days).replace("@scope", PUBLISHED_SCOPE), sealed_bucket=_DAY),
+        changes=fact_changes(dataset),
         counts_all=False,
     )
     scope = scope.unique(maintain_order=True).select(list(SCOPE_SCHEMA))

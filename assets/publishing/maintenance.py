@@ -29,7 +29,7 @@ _ROWS: dict[Dataset, dict[str, str]] = {
     "connector_slices": {"connector_slices_builds": "toStartOfHour(event_time)"},
     "engagement_hourly": {"engagement_hourly_builds": "bucket"},
     "engagement_daily": {"engagement_daily_builds": "bucket"},
-    "sessions": {"facts_builds": _DAY},
+    "sessions": {"facts_builds": _DAY, "sessions_builds": "bucket"},
     "ads": {"facts_builds": _DAY, "ad_credits_builds": "toStartOfDay(converted_at, 'UTC')"},
     "ad_returns": {"facts_builds": _DAY},
 }

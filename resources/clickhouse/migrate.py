@@ -22,6 +22,7 @@ PUBLISHED = {
     "connector_slices": ("connector_slices_builds", "toStartOfHour(event_time)"),
     "engagement_hourly": ("engagement_hourly_builds", "bucket"),
     "engagement_daily": ("engagement_daily_builds", "bucket"),
+    "sessions": ("sessions_builds", "bucket"),
 }
 
 
@@ -33,9 +34,11 @@ def statements(*, replicated: bool = False) -> list[str]:
     """Every statement of the schema, each idempotent, in an order in which they can run."""
     minute = render("engagement_rollup", source="events", bucket="toStartOfMinute(event_time)")
     hour = render("engagement_merge", source="live_engagement_minute", bucket="toStartOfHour(bucket)")
+    of_sessions = render("session_event_rows", source="events", more=", log_topic, log_partition, log_offset")
     live = [
         f"CREATE MATERIALIZED VIEW IF NOT EXISTS live_engagement_minute_mv TO live_engagement_minute AS {minute}",
         f"CREATE MATERIALIZED VIEW IF NOT EXISTS live_engagement_hour_mv TO live_engagement_hour AS {hour}",
+        f"CREATE MATERIALIZED VIEW IF NOT EXISTS session_events_mv TO session_events AS {of_sessions}",
     ]
     readers = [
         f"CREATE OR REPLACE VIEW {dataset} AS {render('published_rows', dataset=dataset, table=table, bucket=bucket)}"

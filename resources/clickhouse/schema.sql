@@ -337,3 +337,113 @@ CREATE TABLE IF NOT EXISTS audit_progress
 )
 ENGINE = {{ merge_tree('ReplacingMergeTree', 'at') }}
 ORDER BY auditor;
+
+-- What sessions look at in an event (macro session_event_columns), by day and actor, so that one actor's day is a few granules.
+-- The projection answers "what has come since this log position?" without a scan. A row may be there twice after a repair.
+CREATE TABLE IF NOT EXISTS session_events
+(
+    workspace LowCardinality(String),
+    network LowCardinality(String),
+    actor String,
+    device_id String,
+    event_time DateTime64(3, 'UTC') CODEC(DoubleDelta, LZ4),
+    event_id UUID,
+    view Bool,
+    key_event Bool,
+    item String,
+    campaign LowCardinality(String),
+    device LowCardinality(String),
+    goal_minor Nullable(Int64),
+    goal_currency LowCardinality(String),
+    log_topic LowCardinality(String),
+    log_partition Int32,
+    log_offset Int64,
+    PROJECTION by_position
+    (
+        SELECT workspace, network, actor, device_id, event_time, log_topic, log_partition, log_offset
+        ORDER BY log_topic, log_partition, log_offset
+    )
+)
+ENGINE = {{ merge_tree('MergeTree') }}
+ORDER BY (toStartOfDay(event_time, 'UTC'), workspace, network, actor, device_id, event_time, event_id)
+SETTINGS non_replicated_deduplication_window = 10000, index_granularity = 1024;
+
+-- Sessions as they stand, kept by the publisher's task `sessions`: the newest version of a session counts; `gone` is one that
+-- a late event joined to the one before it.
+CREATE TABLE IF NOT EXISTS live_sessions
+(
+    workspace LowCardinality(String),
+    network LowCardinality(String),
+    actor String,
+    device_id String,
+    session_id UUID,
+    started_at DateTime64(3, 'UTC'),
+    ended_at DateTime64(3, 'UTC'),
+    first_event_id UUID,
+    last_event_id UUID,
+    events UInt32,
+    events_after_midnight UInt32,
+    views UInt32,
+    key_events UInt32,
+    engaged Bool,
+    entry String,
+    exit String,
+    campaign LowCardinality(String),
+    device LowCardinality(String),
+    goal_minor Int64,
+    goal_currency LowCardinality(String),
+    goals_in_other_currencies UInt32,
+    steps UInt32,
+    path Array(String),
+    version UInt64,
+    gone Bool
+)
+ENGINE = {{ merge_tree('ReplacingMergeTree', 'version') }}
+PARTITION BY toYYYYMM(started_at)
+ORDER BY (toStartOfDay(started_at, 'UTC'), workspace, network, actor, device_id, started_at, session_id)
+SETTINGS non_replicated_deduplication_window = 0, index_granularity = 1024;
+
+-- How far the task has taken each log partition: the largest offset whose session is in live_sessions.
+CREATE TABLE IF NOT EXISTS live_sessions_progress
+(
+    log_topic LowCardinality(String),
+    log_partition Int32,
+    log_offset Int64,
+    version UInt64
+)
+ENGINE = {{ merge_tree('ReplacingMergeTree', 'version') }}
+ORDER BY (log_topic, log_partition);
+
+-- Sealed sessions, by the UTC day they start on; published in `seals` as dataset `sessions`, together with their facts.
+CREATE TABLE IF NOT EXISTS sessions_builds
+(
+    build_id UUID,
+    bucket DateTime('UTC'),
+    workspace LowCardinality(String),
+    network LowCardinality(String),
+    actor String,
+    device_id String,
+    session_id UUID,
+    started_at DateTime64(3, 'UTC'),
+    ended_at DateTime64(3, 'UTC'),
+    first_event_id UUID,
+    last_event_id UUID,
+    events UInt32,
+    events_after_midnight UInt32,
+    views UInt32,
+    key_events UInt32,
+    engaged Bool,
+    entry String,
+    exit String,
+    campaign LowCardinality(String),
+    device LowCardinality(String),
+    goal_minor Int64,
+    goal_currency LowCardinality(String),
+    goals_in_other_currencies UInt32,
+    steps UInt32,
+    path Array(String)
+)
+ENGINE = {{ merge_tree('MergeTree') }}
+PARTITION BY toYYYYMM(bucket)
+ORDER BY (network, bucket, build_id, workspace, actor, device_id, started_at)
+SETTINGS non_replicated_deduplication_window = 10000;

@@ -59,7 +59,7 @@ def test_sealing_again_publishes_nothing(two_hours: pl.DataFrame, seal_all: Call
     again = seal_all(rebuild=True)
     built = [report.build.dataset for report in again.reports]
     assert built[:3] == ["connector_slices", "engagement_hourly", "engagement_daily"]
-    assert set(built[3:]) == {family.dataset for family in families()}
+    assert set(built[3:]) == {"sessions", *(family.dataset for family in families())}
     assert all(report.published.is_empty() and report.restatements == 0 for report in again.reports)
 
 
@@ -100,7 +100,7 @@ def test_a_late_event_restates_its_hour_and_day_and_as_of_still_answers(
         found = changes.filter((pl.col("dataset") == "engagement_hourly") & (pl.col("metric") == metric))
         assert found.select(expected.columns).sort(pl.all()).equals(expected.sort(pl.all()))
     assert sealed.reports[1].published.height == 1, "only the hour that changed is published"
-    assert set(changes["dataset"]) == {"engagement_hourly", "engagement_daily"}
+    assert set(changes["dataset"]) == {"engagement_hourly", "engagement_daily", "sessions"}
 
     as_of = query_frame(
         platform.clickhouse,

@@ -1,0 +1,127 @@
+{#
+  What sessions look at in an event (SESSION_EVENT_SCHEMA of analytics/sessions.py), for sealed and live alike.
+
+  A view is a page or content that was shown. A key event is a conversion, or an event whose properties say
+  "key_event": true. A goal is worth properties.amount_minor (a whole number, not negative) in properties.currency.
+  Where there is no actor, properties.device_id stands for one.
+#}
+{% macro session_event_columns() %}
+    workspace,
+    network,
+    actor,
+    if(actor = '', JSONExtractString(properties, 'device_id'), '') AS device_id,
+    event_time,
+    event_id,
+    type IN ({{ metric_types('page_views') }}, {{ metric_types('views') }}) AS view,
+    type IN ({{ metric_types('conversions') }}) OR JSONExtractBool(properties, 'key_event') AS key_event,
+    if(object = '', JSONExtractString(properties, 'page'), object) AS item,
+    campaign,
+    JSONExtractString(properties, 'device') AS device,
+    if(key_event AND JSONExtract(properties, 'amount_minor', 'Nullable(Int64)') >= 0,
+        JSONExtract(properties, 'amount_minor', 'Nullable(Int64)'), NULL) AS goal_minor,
+    if(goal_minor IS NULL, '', upper(JSONExtractString(properties, 'currency'))) AS goal_currency
+{% endmacro %}
+
+{# The same of rows of a table or subquery; `more` names columns to carry along. #}
+{% macro session_event_rows(source, condition='1', more='') %}
+SELECT
+{{ session_event_columns() }}{{ more }}
+FROM {{ source }}
+WHERE {{ condition }}
+{% endmacro %}
+
+{#
+  Facts of the dataset `sessions` (contracts/facts.py): measures of sessions by the quarter of an hour they start in, and
+  of the events that are in no session, by their own. Sealed builds and live answers both render it.
+
+  sessions: rows in the shape of SESSION_SCHEMA; nobodys: rows of session_event_rows without actor and device
+#}
+{% macro session_facts(sessions, nobodys) %}
+SELECT bucket, workspace, network, dimension, member, fact.1 AS measure, fact.2 AS value
+FROM
+(
+    SELECT
+        toStartOfInterval(toDateTime(started_at, 'UTC'), toIntervalMinute(15)) AS bucket,
+        workspace,
+        network,
+        pair.1 AS dimension,
+        pair.2 AS member,
+        [
+            ('sessions', toInt64(count())),
+            ('engaged_sessions', toInt64(sum(engaged))),
+            ('bounced_sessions', toInt64(count() - sum(engaged))),
+            ('session_events', toInt64(sum(events))),
+            ('session_views', toInt64(sum(views))),
+            ('session_key_events', toInt64(sum(key_events))),
+            ('session_duration_ms', sum(dateDiff('millisecond', started_at, ended_at))),
+            ('session_goal_minor', sum(goal_minor)),
+            ('goals_in_other_currencies', toInt64(sum(goals_in_other_currencies)))
+        ] AS measures
+    FROM {{ sessions }}
+    ARRAY JOIN
+    [
+        ('all', ''),
+        ('campaign', if(campaign = '', 'unknown', toString(campaign))),
+        ('device', if(device = '', 'unknown', toString(device))),
+        ('entry', if(entry = '', 'unknown', entry)),
+        ('currency', if(goal_currency = '', 'unknown', toString(goal_currency)))
+    ] AS pair
+    GROUP BY bucket, workspace, network, dimension, member
+)
+ARRAY JOIN measures AS fact
+WHERE value != 0
+UNION ALL
+SELECT
+    toStartOfInterval(toDateTime(event_time, 'UTC'), toIntervalMinute(15)) AS bucket,
+    workspace,
+    network,
+    pair.1 AS dimension,
+    pair.2 AS member,
+    'unidentified_events' AS measure,
+    toInt64(count()) AS value
+FROM {{ nobodys }}
+ARRAY JOIN
+[
+    ('all', ''),
+    ('campaign', if(campaign = '', 'unknown', toString(campaign))),
+    ('device', if(device = '', 'unknown', toString(device))),
+    ('entry', 'unknown'),
+    ('currency', 'unknown')
+] AS pair
+GROUP BY bucket, workspace, network, dimension, member
+{% endmacro %}
+
+{# Rows of live_sessions as they stand, for sessions that start in a range. #}
+{% macro live_session_rows(condition='1') %}
+(SELECT * FROM live_sessions FINAL WHERE gone = 0 AND {{ condition }})
+{% endmacro %}
+
+{# The live half of the dataset `sessions`; `from_s` and `to_s` bound it. #}
+{% macro live_sessions_facts() %}
+{% set range = "{at} >= toDateTime({from_s:Int64}, 'UTC') AND {at} < toDateTime({to_s:Int64}, 'UTC')" %}
+{% set nobodys = "(SELECT DISTINCT workspace, network, event_time, event_id, campaign, device FROM session_events"
+    ~ " WHERE actor = '' AND device_id = '' AND " ~ range | replace('{at}', 'event_time')
+    ~ " AND toStartOfDay(event_time, 'UTC') >= toStartOfDay(toDateTime({from_s:Int64}, 'UTC'), 'UTC'))" %}
+{{ session_facts(live_session_rows(range | replace('{at}', 'started_at')), nobodys) }}
+{% endmacro %}
+
+{# Sessions that readers see: of the published build of the day they start on. #}
+{% macro published_sessions(condition='1', seals='seals', builds='sessions_builds') %}
+SELECT * FROM {{ builds }}
+WHERE {{ condition }} AND (bucket, network, build_id) IN
+    (SELECT bucket, network, build_id FROM ({{ published_builds('sessions', seals=seals) }}))
+{% endmacro %}
+
+{#
+  What one day's sessions hand on to the next: per following day and network a sum of hashes of those that an event after
+  midnight could join. Rows of sessions_builds for which `condition` holds.
+#}
+{% macro sessions_handed_on(condition) %}
+SELECT
+    bucket + toIntervalDay(1) AS day,
+    network,
+    sum(cityHash64(session_id, started_at, ended_at, last_event_id)) AS handed_on
+FROM sessions_builds
+WHERE {{ condition }} AND ended_at > toDateTime64(bucket + toIntervalDay(1), 3, 'UTC') - toIntervalMinute(30)
+GROUP BY day, network
+{% endmacro %}
