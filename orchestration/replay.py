@@ -26,6 +26,7 @@ from orchestration.stack.mending import mending, paused
 from orchestration.stack.stores import event_log, raw_store
 from resources.archive import open_archive
 from resources.clickhouse import Client, open_clickhouse, query_frame
+from resources.clickhouse.cluster import changeable
 from resources.clickhouse.sql import render
 from resources.crashpoints import crashpoint
 from resources.event_log.base import EventLog, OffsetRange, TopicPartition
@@ -109,7 +110,7 @@ def rebuild_live(settings: Settings, progress: Progress) -> ReplayReport:
             client = open_clickhouse(settings.clickhouse_url)
             progress("empty the live tables")
             for table in LIVE_TABLES:
-                client.command(f"TRUNCATE TABLE {table}")
+                client.command(f"TRUNCATE TABLE {changeable(table)}")
             crashpoint("rebuild.truncated")
             progress("fill them from the log")
             _replay_live(client, settings, log, _taken(log, GROUP_LIVE, everything), report)
@@ -200,7 +201,7 @@ UNION ALL
 SELECT log_offset FROM live_rejects WHERE {_HERE}
 """  # noqa: S608 - made of constants
 _PHANTOMS = f"""
-ALTER TABLE event_positions DELETE WHERE {_HERE} AND log_offset NOT IN (SELECT log_offset FROM events WHERE {_HERE})
+ALTER TABLE @positions DELETE WHERE {_HERE} AND log_offset NOT IN (SELECT log_offset FROM events WHERE {_HERE})
 SETTINGS mutations_sync = 1
 """  # noqa: S608 - made of constants
 
@@ -212,7 +213,7 @@ def _present(client: Client, place: OffsetRange) -> pl.Series:
 
 def _forget_phantoms(client: Client, place: OffsetRange) -> None:
     """Drop index entries of rows that `events` no longer has: by them a lost row would pass for a stored one."""
-    client.command(_PHANTOMS, parameters=place._asdict())
+    client.command(_PHANTOMS.replace("@positions", changeable("event_positions")), parameters=place._asdict())
 
 
 def _without(batch: DecodedBatch, present: pl.Series) -> DecodedBatch:
@@ -253,7 +254,7 @@ def rebuild_rollups(client: Client, hours: Sequence[int]) -> None:
     chosen = "toUnixTimestamp(toStartOfHour({})) IN {{hours:Array(Int64)}}"
     for table in ROLLUPS:
         client.command(
-            f"ALTER TABLE {table} DELETE WHERE {chosen.format('bucket')} SETTINGS mutations_sync = 1",
+            f"ALTER TABLE {changeable(table)} DELETE WHERE {chosen.format('bucket')} SETTINGS mutations_sync = 1",
             parameters=parameters,
         )
     crashpoint("replay.rollups_deleted")

@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from assets.publishing.seals import Dataset
 from resources.clickhouse import Client, query_frame
+from resources.clickhouse.cluster import changeable
 from resources.crashpoints import crashpoint
 
 GRACE = timedelta(days=1)
@@ -50,7 +51,7 @@ def purge_unpublished(clickhouse: Client, grace: timedelta = GRACE) -> dict[str,
         if purged[dataset]:
             restated = {"restatements": _SEALED_BUCKET_OF_RESTATEMENT.get(dataset, "bucket")}
             for table, bucket in [*tables.items(), *restated.items(), ("build_scopes", "bucket")]:
-                statement = _DELETE.format(table=table, bucket=bucket, never_published=_NEVER_PUBLISHED)
+                statement = _DELETE.format(table=changeable(table), bucket=bucket, never_published=_NEVER_PUBLISHED)
                 clickhouse.command(statement, parameters=given, settings={"lightweight_deletes_sync": 2})
                 crashpoint("purge.between_deletions")
     return purged

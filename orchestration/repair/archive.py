@@ -14,6 +14,7 @@ from assets.archive_index import sync
 from assets.raw_events.archiving import archive_ranges, rewrite_part
 from resources.archive.ranges import joined
 from resources.clickhouse import Client, query_frame
+from resources.clickhouse.cluster import changeable
 from resources.raw_store.base import PositionRange
 from serving.audit.places import hours_of
 from serving.audit.stores import AuditStores
@@ -59,7 +60,9 @@ def _index_again(client: Client, stores: AuditStores, hour: datetime) -> int:
     given = {"hour_s": int(hour.timestamp())}
     for table in ("archive_contents", "archive_ranges"):
         where = "ingest_hour = toDateTime({hour_s:Int64}, 'UTC')"
-        client.command(f"ALTER TABLE {table} DELETE WHERE {where} SETTINGS mutations_sync = 2", parameters=given)
+        client.command(
+            f"ALTER TABLE {changeable(table)} DELETE WHERE {where} SETTINGS mutations_sync = 2", parameters=given
+        )
     return sync(client, stores.archive, hour)
 
 

@@ -20,6 +20,7 @@ from orchestration.settings import Settings
 from orchestration.stack.lifecycle import is_running
 from orchestration.stack.mending import paused
 from resources.clickhouse import Client, query_frame
+from resources.clickhouse.cluster import changeable
 from resources.raw_store.base import PositionRange
 from serving.audit.clickhouse_rows import condition
 from serving.audit.places import positions_of, ranges_of
@@ -89,7 +90,9 @@ def _forget(client: Client, ranges: Sequence[PositionRange]) -> set[int]:
         found = query_frame(client, f"{_HOURS} WHERE {where}", given)
         hours |= set(found["h"].cast(pl.Int64).to_list())
         for table in _TABLES:
-            client.command(f"ALTER TABLE {table} DELETE WHERE {where} SETTINGS mutations_sync = 2", parameters=given)
+            client.command(
+                f"ALTER TABLE {changeable(table)} DELETE WHERE {where} SETTINGS mutations_sync = 2", parameters=given
+            )
     return hours
 
 

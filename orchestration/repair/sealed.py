@@ -14,6 +14,7 @@ from assets.engagement.build import build_daily, build_hourly
 from assets.partitions import SCOPE_SCHEMA
 from assets.publishing.seals import newest_seals
 from resources.clickhouse import Client
+from resources.clickhouse.cluster import changeable
 from serving.audit.stores import AuditStores
 
 CAUSE = "repair"
@@ -55,7 +56,8 @@ def _forget_future(client: Client, findings: pl.DataFrame) -> None:
     ahead = findings.filter(pl.col("columns") == "sealed_at").select("place", "bucket", "network").unique()
     for dataset, bucket, network in ahead.iter_rows():
         client.command(
-            "ALTER TABLE seals DELETE WHERE dataset = {dataset:String} AND network = {network:String} AND "
+            f"ALTER TABLE {changeable('seals')} DELETE "
+            "WHERE dataset = {dataset:String} AND network = {network:String} AND "
             "bucket = toDateTime({bucket_s:Int64}, 'UTC') AND sealed_at > now64(6, 'UTC') SETTINGS mutations_sync = 2",
             parameters={"dataset": dataset, "network": network, "bucket_s": int(bucket.timestamp())},
         )

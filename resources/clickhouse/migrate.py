@@ -5,13 +5,13 @@ Belongs here: what exists and in which order it is made. Does not belong here: r
 
 from __future__ import annotations
 
-import os
 import re
 from urllib.parse import urlsplit
 
 from clickhouse_connect.driver.client import Client
 
 from resources.clickhouse.client import open_clickhouse, wait_until_ready
+from resources.clickhouse.cluster import cluster_name, on_cluster
 from resources.clickhouse.sql import render, schema_statements
 from resources.crashpoints import crashpoint
 
@@ -30,8 +30,8 @@ class SchemaVersionError(Exception):
     """The database was made by a newer release; nothing was changed."""
 
 
-def statements(*, replicated: bool = False) -> list[str]:
-    """Every statement of the schema, each idempotent, in an order in which they can run."""
+def statements(cluster: str = "") -> list[str]:
+    """Every statement of the schema, each idempotent, in an order in which they can run; for a cluster where named."""
     minute = render("engagement_rollup", source="events", bucket="toStartOfMinute(event_time)")
     hour = render("engagement_merge", source="live_engagement_minute", bucket="toStartOfHour(bucket)")
     of_sessions = render("session_event_rows", source="events", more=", log_topic, log_partition, log_offset")
@@ -46,7 +46,8 @@ def statements(*, replicated: bool = False) -> list[str]:
     ]
     facts = f"CREATE OR REPLACE VIEW facts AS {render('published_facts')}"
     credits = f"CREATE OR REPLACE VIEW ad_credits AS {render('published_ad_credits')}"
-    return [*schema_statements(replicated=replicated), *live, *readers, facts, credits]
+    everything = [*schema_statements(replicated=bool(cluster)), *live, *readers, facts, credits]
+    return on_cluster(everything, cluster) if cluster else everything
 
 
 def migrate(url: str) -> list[str]:
@@ -77,7 +78,7 @@ def migrate_client(client: Client) -> list[str]:
             f"database {client.database} has schema version {found}, this release knows {SCHEMA_VERSION}: "
             "install the release that made it, or name another database"
         )
-    for statement in statements(replicated=bool(os.environ.get("TALLY_CLICKHOUSE_CLUSTER"))):
+    for statement in statements(cluster_name()):
         client.command(statement)
         crashpoint("migrate.between_statements")
     if found < SCHEMA_VERSION:

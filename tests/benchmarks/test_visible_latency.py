@@ -53,7 +53,7 @@ def _observe(url: str, seen: dict[str, float], stop: threading.Event) -> None:
                 seen.setdefault(name, now)
 
 
-def _stream(stack: Any, rate: float, seconds: float) -> tuple[list[float], float]:
+def stream_and_watch(stack: Any, rate: float, seconds: float) -> tuple[list[float], float]:
     """Send for that long; return each canary's seconds until it was seen, and the events a second really sent."""
     rows = posting.rows(rate, seconds)
     sent = posting.Sent()
@@ -80,11 +80,11 @@ def test_posted_to_visible(
 ) -> None:
     engines = stack.settings.engines
     stack.up(*PROCESSES[engines])
-    _stream(stack, 200, 2)  # what is imported and compiled at the first batch is not what is asked
-    alone, _ = _stream(stack, 40, 4)
+    stream_and_watch(stack, 200, 2)  # what is imported and compiled at the first batch is not what is asked
+    alone, _ = stream_and_watch(stack, 40, 4)
     idle = statistics.median(alone)
     for rate, limit in TARGETS[engines].items():
-        times, really = _stream(stack, rate, max(2.0, SECONDS * min(1.0, scale)))
+        times, really = stream_and_watch(stack, rate, max(2.0, SECONDS * min(1.0, scale)))
         half, most, worst = at_percentile(times, 0.5), at_percentile(times, 0.95), max(times)
         figures.add(
             f"POST → visible at {rate:,} events/s, {engines} engines, p95 of {len(times)} canaries",
