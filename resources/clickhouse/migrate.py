@@ -35,10 +35,12 @@ def statements(cluster: str = "") -> list[str]:
     minute = render("engagement_rollup", source="events", bucket="toStartOfMinute(event_time)")
     hour = render("engagement_merge", source="live_engagement_minute", bucket="toStartOfHour(bucket)")
     of_sessions = render("session_event_rows", source="events", more=", log_topic, log_partition, log_offset")
+    panes = render("topic_panes", source="events")
     live = [
         f"CREATE MATERIALIZED VIEW IF NOT EXISTS live_engagement_minute_mv TO live_engagement_minute AS {minute}",
         f"CREATE MATERIALIZED VIEW IF NOT EXISTS live_engagement_hour_mv TO live_engagement_hour AS {hour}",
         f"CREATE MATERIALIZED VIEW IF NOT EXISTS session_events_mv TO session_events AS {of_sessions}",
+        f"CREATE MATERIALIZED VIEW IF NOT EXISTS live_topic_panes_mv TO live_topic_panes AS {panes}",
     ]
     readers = [
         f"CREATE OR REPLACE VIEW {dataset} AS {render('published_rows', dataset=dataset, table=table, bucket=bucket)}"

@@ -447,3 +447,65 @@ ENGINE = {{ merge_tree('MergeTree') }}
 PARTITION BY toYYYYMM(bucket)
 ORDER BY (network, bucket, build_id, workspace, actor, device_id, started_at)
 SETTINGS non_replicated_deduplication_window = 10000;
+
+-- Who mentioned which topic in which ten seconds (macro topic_panes). Kept two days: boards look back 75 minutes.
+CREATE TABLE IF NOT EXISTS live_topic_panes
+(
+    pane DateTime('UTC'),
+    workspace LowCardinality(String),
+    network LowCardinality(String),
+    kind LowCardinality(String),
+    topic String,
+    label SimpleAggregateFunction(min, String),
+    actor UInt64,
+    events SimpleAggregateFunction(sum, UInt64)
+)
+ENGINE = {{ merge_tree('AggregatingMergeTree') }}
+PARTITION BY toYYYYMMDD(pane)
+ORDER BY (pane, workspace, network, kind, topic, actor)
+TTL pane + INTERVAL 3 DAY
+SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1;
+
+-- Since when a network of a workspace is observed: before that, silence says nothing.
+CREATE TABLE IF NOT EXISTS live_topic_since
+(
+    workspace LowCardinality(String),
+    network LowCardinality(String),
+    since SimpleAggregateFunction(min, DateTime('UTC'))
+)
+ENGINE = {{ merge_tree('AggregatingMergeTree') }}
+ORDER BY (workspace, network)
+SETTINGS non_replicated_deduplication_window = 10000;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS live_topic_since_mv TO live_topic_since AS
+SELECT workspace, network, min(pane) AS since FROM live_topic_panes GROUP BY workspace, network;
+
+-- Every version of every board that was published: rank 0 is the version itself (topic empty), then its entries.
+-- `version` is the instant it was computed, ms since 1970; `hop` the end of its windows.
+CREATE TABLE IF NOT EXISTS trend_history
+(
+    workspace LowCardinality(String),
+    network LowCardinality(String),
+    window LowCardinality(String),
+    kind LowCardinality(String),
+    version Int64 CODEC(DoubleDelta, LZ4),
+    hop DateTime('UTC') CODEC(DoubleDelta, LZ4),
+    rank UInt16,
+    topic String,
+    label String,
+    events Int64,
+    distinct_actors Int64,
+    effective_actors Float64,
+    top_share Float64,
+    baseline Int64,
+    past_panes Int64,
+    log10_p Float64,
+    score Float64,
+    dampening LowCardinality(String),
+    entered_at DateTime64(3, 'UTC')
+)
+ENGINE = {{ merge_tree('ReplacingMergeTree') }}
+PARTITION BY toYYYYMMDD(hop)
+ORDER BY (workspace, window, kind, network, version, rank)
+TTL hop + INTERVAL 30 DAY
+SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1;
