@@ -111,6 +111,7 @@ def _register() -> None:
         simulate,
         stack,
         tracing,
+        trends,
     )
 
     for module in (
@@ -121,6 +122,7 @@ def _register() -> None:
         simulate,
         mapping,
         query,
+        trends,
         sealing,
         proof,
         audit,

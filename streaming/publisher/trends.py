@@ -1,4 +1,4 @@
-"""The task that keeps the boards: every second from the panes to ClickHouse's history, then to the cache.
+"""The task that keeps the boards: twice a second from the panes to ClickHouse's history, then to the cache.
 
 Belongs here: when a board is computed, when it becomes a new version, and the order of the two writes. Does not belong
 here: counting (`trend_counts`), who is on a board (`analytics.trends`).
@@ -43,7 +43,7 @@ class TrendTask:
     """Refreshes every board of every workspace. Its memory is a copy of what the history has."""
 
     name = "trends"
-    every_seconds = 1.0
+    every_seconds = 0.5
 
     def __init__(self, clickhouse_url: str, cache_url: str) -> None:
         self._clickhouse_url = clickhouse_url
