@@ -20,6 +20,7 @@ import polars as pl
 
 from assets.archive_index import sync
 from contracts.event_types import TOPICS
+from orchestration.repair.sessions import mend_sessions
 from orchestration.settings import Settings
 from orchestration.stack.errors import StackError
 from orchestration.stack.mending import mending, paused
@@ -40,6 +41,7 @@ from streaming.worker.raw import RawWriter
 LIVE_TABLES = (
     "events", "event_positions", "live_rejects", "live_progress", "live_engagement_minute", "live_engagement_hour",
     "live_topic_panes",
+    "session_events", "live_sessions", "live_sessions_progress",
 )  # fmt: skip
 ROLLUPS = ("live_engagement_minute", "live_engagement_hour")
 CHUNK = 20_000
@@ -190,6 +192,7 @@ def _replay_live(
     report.rebuilt_hours = len(hours)
     if client.query(_WRONG_PROGRESS).result_rows:
         rebuild_progress(client)
+    mend_sessions(client)
 
 
 _HERE = (

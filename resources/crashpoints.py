@@ -50,6 +50,7 @@ POINTS: dict[str, str] = {
     "publish.engagement_daily.after": "days are published, nobody has been told",
     "seal.before_report": "the job has sealed everything and reported no materialization to Dagster",
     "sessions.chunk_staged": "the sessions of some days are staged, those of others are not",
+    "live_sessions.written": "live sessions are written, the position they stand for is not",
     "publish.sessions.before": "sessions are staged, readers see the build before",
     "publish.sessions.after": "sessions are published, nobody has been told",
     "publish.ads.before": "ad performance is staged, readers see the build before",

@@ -125,3 +125,25 @@ FROM sessions_builds
 WHERE {{ condition }} AND ended_at > toDateTime64(bucket + toIntervalDay(1), 3, 'UTC') - toIntervalMinute(30)
 GROUP BY day, network
 {% endmacro %}
+
+{#
+  One row, one number: 1 where `session_events` holds every live event once, and live sessions count every event that has
+  an identity and lies behind the positions they were taken up to.
+#}
+{% macro live_sessions_follow() %}
+SELECT
+    (SELECT (count(), sum(cityHash64(workspace, event_id))) FROM events)
+        = (SELECT (count(), sum(cityHash64(workspace, event_id))) FROM session_events)
+    AND (SELECT sum(events) FROM live_sessions FINAL WHERE gone = 0) =
+    (
+        SELECT countIf(actor != '' OR device_id != '')
+        FROM session_events
+        INNER JOIN
+        (
+            SELECT log_topic, log_partition, argMax(log_offset, version) AS reached
+            FROM live_sessions_progress
+            GROUP BY log_topic, log_partition
+        ) AS taken USING (log_topic, log_partition)
+        WHERE log_offset <= reached
+    ) AS follow
+{% endmacro %}

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 import polars as pl
 
 from orchestration.repair.positions import batch_of, known, truths
+from orchestration.repair.sessions import mend_sessions
 from orchestration.replay import rebuild_progress, rebuild_rollups
 from orchestration.settings import Settings
 from orchestration.stack.lifecycle import is_running
@@ -63,6 +64,7 @@ def repair_live(
             rebuild_rollups(client, sorted(hours))
         if not positions.is_empty() or not findings.filter(of_progress).is_empty():
             rebuild_progress(client)  # rows that were written again were counted again
+        mend_sessions(client)
     return written, len(hours)
 
 

@@ -45,6 +45,9 @@ _TABLES = {
     f" event_time, properties, {_PLACE} FROM connector_slices",
     "engagement_hourly": _ROLLUP.format("engagement_hourly"),
     "engagement_daily": _ROLLUP.format("engagement_daily"),
+    "live_sessions": "SELECT toString(session_id) AS session_id, actor, started_at, ended_at, events, path"
+    " FROM live_sessions FINAL WHERE gone = 0",
+    "sessions": "SELECT toString(session_id) AS session_id, actor, started_at, ended_at, events, path FROM sessions",
     "seals": "SELECT toString(dataset) AS dataset, toUnixTimestamp(bucket) AS at, toString(network) AS network, rows,"
     " events, checksum, cause FROM seals ORDER BY dataset, at, network, sealed_at",
     "restatements": "SELECT dataset, metric, toUnixTimestamp(bucket) AS at, workspace, network, type, dimension,"

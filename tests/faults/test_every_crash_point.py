@@ -39,6 +39,8 @@ STAGE_OF = {
     "worker.": "work",
     "raw.": "work",
     "live.": "work",
+    "live_sessions.": "work",
+    "sessions.": "seal",
     "archive.": "seal",
     "archive_index.": "seal",
     "raw_events.": "seal",
