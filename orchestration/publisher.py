@@ -10,12 +10,13 @@ from orchestration.settings import Settings
 from orchestration.stack.paths import StackPaths
 from streaming.process import set_up_logging, stop_on_signals
 from streaming.publisher.runner import Publisher, Task
+from streaming.publisher.sessions import LiveSessions
 from streaming.publisher.trends import TrendTask
 
 
 def publisher_tasks(settings: Settings) -> list[Task]:
     """Every task of this stack's publisher. Making them opens nothing."""
-    return [TrendTask(settings.clickhouse_url, settings.cache_url)]
+    return [TrendTask(settings.clickhouse_url, settings.cache_url), LiveSessions(settings.clickhouse_url)]
 
 
 def run_publisher_process(settings: Settings) -> None:

@@ -37,7 +37,11 @@ rows AS
 
 {#
   Facts of buckets whose day is not published, from live tables, in the shape of `facts_builds` without its build:
-  bucket, workspace, network, dimension, member, measure, value. Nothing for a dataset that has no live half.
+  bucket, workspace, network, dimension, member, measure, value. Nothing for a dataset that has no live half, and
+  none as of an instant: what live sessions were then is not kept.
 #}
 {% macro live_facts(plan) %}
+{% if plan.dataset == 'sessions' and not plan.as_of %}
+{{ live_sessions_facts() }}
+{% endif %}
 {% endmacro %}

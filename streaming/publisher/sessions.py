@@ -106,9 +106,7 @@ def take_round(client: Client) -> int:
         return new.height  # the tables were emptied meanwhile, to be made anew: what was read is no longer so
     insert_frame(client, "live_sessions", rows)
     crashpoint("live_sessions.written")
-    progress = (
-        new.group_by(_PLACE).agg(pl.col("log_offset").max()).with_columns(pl.lit(version, pl.UInt64).alias("version"))
-    )
+    progress = new.group_by(_PLACE).agg(pl.col("log_offset").max(), version=pl.lit(version, pl.UInt64))
     insert_frame(client, "live_sessions_progress", progress)
     return new.height
 
@@ -140,8 +138,8 @@ def _by_age(people: pl.DataFrame) -> Sequence[pl.DataFrame]:
 def _cut_again(client: Client, people: pl.DataFrame) -> pl.DataFrame:
     """What changes for these people (IDENTITY, `since`): rows of live_sessions without their version.
 
-    Sessions before the one that holds the oldest new event stay as they are. That one begins at its first event still, or
-    at the new one where none does; from there on everything is cut again.
+    Sessions before the one that holds the oldest new event stay as they are. That one still begins at its first event,
+    or at the new one where there is none; from there on everything is cut again.
     """
     first = people["since"].min()
     assert isinstance(first, datetime)  # noqa: S101 # a group is never empty, and event times never null

@@ -102,3 +102,13 @@ def looked_at(events: pl.DataFrame) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def batches(seed: int, events: pl.DataFrame) -> list[pl.DataFrame]:
+    """The events in batches: mostly in order of time, some late, in no order within a batch."""
+    chance = random.Random(seed)
+    late = pl.Series([chance.random() < 0.1 for _ in range(events.height)])
+    order = events.with_columns(late.alias("late")).sort("late", "event_time").drop("late")
+    cuts = sorted(chance.sample(range(1, order.height), 7))
+    edges = zip([0, *cuts], [*cuts, order.height], strict=True)
+    return [order.slice(a, b - a).sample(fraction=1.0, shuffle=True, seed=seed) for a, b in edges]

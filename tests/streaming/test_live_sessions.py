@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 from session_oracle import sessions_of
-from session_people import FIRST_DAY, looked_at, people, row
+from session_people import FIRST_DAY, batches, looked_at, people, row
 
 from analytics.sessions import IDENTITY, SESSION_SCHEMA
 from contracts.envelope import EVENT_SCHEMA
@@ -25,16 +25,6 @@ def live(client: Client) -> list[dict[str, Any]]:
     found = query_frame(client, f"SELECT {columns} FROM live_sessions FINAL WHERE gone = 0")
     found = found.select(pl.col(name).cast(dtype) for name, dtype in SESSION_SCHEMA.items())
     return found.sort(*IDENTITY, "started_at").to_dicts()
-
-
-def batches(seed: int, events: pl.DataFrame) -> list[pl.DataFrame]:
-    """The events in batches: mostly in order of time, some late, in no order within a batch."""
-    chance = random.Random(seed)
-    late = pl.Series([chance.random() < 0.1 for _ in range(events.height)])
-    order = events.with_columns(late.alias("late")).sort("late", "event_time").drop("late")
-    cuts = sorted(chance.sample(range(1, order.height), 7))
-    edges = zip([0, *cuts], [*cuts, order.height], strict=True)
-    return [order.slice(a, b - a).sample(fraction=1.0, shuffle=True, seed=seed) for a, b in edges]
 
 
 @pytest.mark.parametrize("seed", [11, 12, 13])
@@ -97,9 +87,12 @@ def test_nobody_who_was_quiet_is_looked_at(platform: Any, monkeypatch: pytest.Mo
     take_round(platform.clickhouse)
     asked: list[list[str]] = []
     ask = sessions._of_people
-    monkeypatch.setattr(
-        sessions, "_of_people", lambda client, sql, who, start: asked.append(who["actor"].to_list()) or ask(client, sql, who, start)
-    )  # fmt: skip
+
+    def noted(client: Client, sql: str, who: pl.DataFrame, start: Any) -> pl.DataFrame:
+        asked.append(who["actor"].to_list())
+        return ask(client, sql, who, start)
+
+    monkeypatch.setattr(sessions, "_of_people", noted)
     event = row(random.Random(17), "ann", FIRST_DAY + 3 * DAY, workspace="acme", network="app")
     platform.send(pl.DataFrame([event], schema=EVENT_SCHEMA), at=FIRST_DAY + 5 * DAY)
     assert take_round(platform.clickhouse) == 1
