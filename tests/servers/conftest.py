@@ -30,9 +30,12 @@ from types import ModuleType
 
 import pytest
 from fault_report import pytest_terminal_summary  # noqa: F401 - a hook: prints the table of tests/servers/faults
+from whole_stack import Stack
 
 from deploy.servers import Server, kafka, mongodb, postgresql, redis, s3
 from deploy.servers.scratch import scratch_folder
+from orchestration.stack import leftovers
+from orchestration.stack.servers import missing
 
 MODULES: dict[str, ModuleType] = {
     "kafka": kafka,
@@ -141,3 +144,20 @@ def s3_url(
 def unique() -> Callable[[], str]:
     """Make names that no other test uses, fit for topics, groups, databases and prefixes."""
     return lambda: f"t{uuid.uuid4().hex[:14]}"
+
+
+@pytest.fixture
+def stack() -> Iterator[Stack]:
+    """A whole stack on servers, not up yet, in a folder and on ports of its own; ended with the test."""
+    problems = missing()
+    if problems and os.environ.get("TALLY_SERVERS_REQUIRED") != "1":
+        pytest.skip("; ".join(problems))
+    assert not problems, problems
+    with scratch_folder() as folder:
+        made = Stack(folder / "home")
+        try:
+            yield made
+        finally:
+            if made.home.exists():
+                made.tally("down")
+            leftovers.end(leftovers.members(made.home), grace=3.0)
