@@ -9,7 +9,7 @@ dimension `all`. What an event does not say is `unknown`; what no touch earned i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import polars as pl
@@ -57,18 +57,21 @@ def credit_measures() -> dict[str, pl.Expr]:
     return every | {f"revenue_{model}_minor": pl.col(f"revenue_{model}") for model in MODELS}
 
 
-def event_facts(judged: pl.DataFrame) -> pl.DataFrame:
-    """Sum judged ad events (`analytics.ad_traffic.judge`) into facts by quarter of an hour; zeros are left out."""
-    return _facts(judged, "event_time", event_measures())
+def event_facts(judged: pl.DataFrame, by: Sequence[str] = ()) -> pl.DataFrame:
+    """Sum judged ad events (`analytics.ad_traffic.judge`) into facts by quarter of an hour; zeros are left out.
+
+    `by`: columns to keep apart besides, behind FACT_COLUMNS in the answer.
+    """
+    return _facts(judged, "event_time", event_measures(), by)
 
 
-def credit_facts(credits: pl.DataFrame, basis: str) -> pl.DataFrame:
+def credit_facts(credits: pl.DataFrame, basis: str, by: Sequence[str] = ()) -> pl.DataFrame:
     """Sum credits (`credits_of`) into facts, dated by `basis`: `conversion`, or `ad` for the time of the touch.
 
-    By ad, what is unattributed has no date and is left out.
+    By ad, what is unattributed has no date and is left out. `by`: as for `event_facts`.
     """
     dated = credits if basis == "conversion" else credits.filter(pl.col("touch_at").is_not_null())
-    return _facts(dated, _TIME[basis], credit_measures())
+    return _facts(dated, _TIME[basis], credit_measures(), by)
 
 
 def credits_of(judged: pl.DataFrame, start: datetime, end: datetime, rules: AdRules) -> pl.DataFrame:
@@ -97,21 +100,18 @@ def credits_of(judged: pl.DataFrame, start: datetime, end: datetime, rules: AdRu
     return attribute(conversions, touches, rules)
 
 
-def _facts(rows: pl.DataFrame, time: str, measures: Mapping[str, pl.Expr]) -> pl.DataFrame:
+def _facts(rows: pl.DataFrame, time: str, measures: Mapping[str, pl.Expr], by: Sequence[str]) -> pl.DataFrame:
     bucket = pl.col(time).dt.truncate(BUCKET).alias("bucket")
-    wide = rows.select(
-        bucket, "workspace", "network", *_members(rows), *(number.alias(name) for name, number in measures.items())
-    )
-    keys = ["bucket", "workspace", "network", "member"]
+    given = ["workspace", "network", *by]
+    wide = rows.select(bucket, *given, *_members(rows), *(number.alias(name) for name, number in measures.items()))
+    keys = ["bucket", *given, "member"]
     parts = []
     for dimension in (ALL, *SEGMENTS):
         member = pl.lit("") if dimension == ALL else pl.col(dimension)
-        summed = wide.group_by("bucket", "workspace", "network", member.alias("member")).agg(
-            pl.col(list(measures)).sum()
-        )
+        summed = wide.group_by("bucket", *given, member.alias("member")).agg(pl.col(list(measures)).sum())
         long = summed.unpivot(on=list(measures), index=keys, variable_name="measure", value_name="value")
         parts.append(long.filter(pl.col("value") != 0).with_columns(dimension=pl.lit(dimension)))
-    return pl.concat(parts).select(FACT_COLUMNS)
+    return pl.concat(parts).select(*FACT_COLUMNS, *by)
 
 
 def _members(rows: pl.DataFrame) -> list[pl.Expr]:

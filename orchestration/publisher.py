@@ -9,6 +9,7 @@ from __future__ import annotations
 from orchestration.settings import Settings
 from orchestration.stack.paths import StackPaths
 from streaming.process import set_up_logging, stop_on_signals
+from streaming.publisher.live_ads import LiveAds
 from streaming.publisher.runner import Publisher, Task
 from streaming.publisher.sessions import LiveSessions
 from streaming.publisher.trends import TrendTask
@@ -16,7 +17,8 @@ from streaming.publisher.trends import TrendTask
 
 def publisher_tasks(settings: Settings) -> list[Task]:
     """Every task of this stack's publisher. Making them opens nothing."""
-    return [TrendTask(settings.clickhouse_url, settings.cache_url), LiveSessions(settings.clickhouse_url)]
+    url = settings.clickhouse_url
+    return [TrendTask(url, settings.cache_url), LiveSessions(url), LiveAds(url)]
 
 
 def run_publisher_process(settings: Settings) -> None:

@@ -135,3 +135,58 @@ HAVING impressions > 0 AND clicks > impressions
 ORDER BY clicks - impressions DESC, day, network, campaign
 LIMIT 100
 {% endmacro %}
+
+{#
+  Live facts of hours, from the newest generation of each; with `as_of`, from the newest there was then. A generation is the
+  millisecond at which it was made.
+#}
+{% macro live_ad_facts(dataset, as_of=false) %}
+SELECT bucket, workspace, network, dimension, member, measure, value
+FROM live_ad_facts
+WHERE dataset = '{{ dataset }}' AND (source_hour, generation) IN ({{ live_ad_generations(as_of) }})
+{% endmacro %}
+
+{% macro live_ad_generations(as_of=false) %}
+SELECT source_hour, max(generation) FROM live_ad_hours{% if as_of %} WHERE generation * 1000 <= {as_of:Int64}{% endif %} GROUP BY source_hour
+{% endmacro %}
+
+{#
+  Hours with ad events, all networks together: their events, whether a day of theirs is not sealed, and what was counted when
+  they were made live. From eight days and more before `first_s`, or before the first hour whose day is not sealed where
+  `first_s` is 0.
+#}
+{% macro live_ad_hours_known() %}
+WITH hours AS
+(
+    SELECT bucket AS hour, sum(events) AS counted, max((toStartOfDay(bucket, 'UTC'), network) NOT IN ({{ published_pairs('ads') }})) AS is_open
+    FROM live_engagement_hour
+    WHERE dimension = 'all' AND startsWith(type, 'ad.')
+    GROUP BY hour
+)
+SELECT toUnixTimestamp(hour) AS hour_s, counted, is_open, made.events AS made_of, made.side AS side
+FROM hours
+LEFT JOIN (SELECT source_hour, argMax(events, generation) AS events, argMax(side, generation) AS side FROM live_ad_hours GROUP BY source_hour) AS made
+    ON made.source_hour = hours.hour
+WHERE hour >= if({first_s:Int64} > 0, toDateTime({first_s:Int64}, 'UTC'), (SELECT min(hour) FROM hours WHERE is_open))
+    - toIntervalHour({lead_hours:UInt32})
+ORDER BY hour
+{% endmacro %}
+
+{# Rows of dataset `ads` in which live and published facts differ, of hours of [from_s, to_s) that are given as seconds. #}
+{% macro ads_live_sealed_differences() %}
+SELECT toString(toDate(bucket)) AS day, bucket, network, workspace, dimension, member, measure,
+    sumIf(value, side = 'live') AS live, sumIf(value, side = 'sealed') AS sealed
+FROM
+(
+    SELECT 'live' AS side, bucket, network, workspace, dimension, member, measure, value
+    FROM ({{ live_ad_facts('ads') }})
+    UNION ALL
+    SELECT 'sealed' AS side, bucket, network, workspace, dimension, member, measure, value FROM facts WHERE dataset = 'ads'
+)
+WHERE toUnixTimestamp(toStartOfHour(bucket)) IN {hours_s:Array(UInt32)} AND network IN {networks:Array(String)}
+    AND (toStartOfDay(bucket, 'UTC'), network) IN ({{ published_pairs('ads') }})
+GROUP BY bucket, network, workspace, dimension, member, measure
+HAVING live != sealed
+ORDER BY bucket, network, dimension, member, measure
+LIMIT 1000
+{% endmacro %}

@@ -43,5 +43,7 @@ rows AS
 {% macro live_facts(plan) %}
 {% if plan.dataset == 'sessions' and not plan.as_of %}
 {{ live_sessions_facts() }}
+{% elif plan.dataset in ('ads', 'ad_returns') %}
+{{ live_ad_facts(plan.dataset, plan.as_of) }}
 {% endif %}
 {% endmacro %}

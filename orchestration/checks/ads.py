@@ -4,6 +4,7 @@ Belongs here: Dagster's side of them. Does not belong here: the SQL (`dbt_projec
 """
 
 from contextlib import closing
+from datetime import datetime
 
 import dagster as dg
 import polars as pl
@@ -11,10 +12,12 @@ import polars as pl
 from assets.describe.markdown import table
 from assets.networks import NETWORKS
 from assets.partitions import DAY, day_start
+from contracts.ads import ad_rules
 from orchestration.checks.hours import event_scope
 from resources.clickhouse import Client, query_frame
 from resources.clickhouse.sql import render
 from resources.dagster_resources import ClickHouseResource
+from streaming.publisher.live_ads import hours_known
 
 
 @dg.asset_check(
@@ -69,7 +72,23 @@ def more_impressions_than_clicks(
         return _result(impossible_rates(client, event_scope(context, list(NETWORKS))), dg.AssetCheckSeverity.WARN)
 
 
-ADS_CHECKS = [credits_sum_to_revenue, segments_sum_to_totals, more_impressions_than_clicks]
+@dg.asset_check(
+    asset="ads",
+    name="ads_live_equals_sealed",
+    description=(
+        "What was shown live before a day was sealed is what sealing found, in every measure and segment, for hours to "
+        "which nothing was added since. When it fails: a store lost or doubled a row; `tally audit` names it."
+    ),
+)
+def ads_live_equals_sealed(
+    context: dg.AssetCheckExecutionContext, clickhouse: ClickHouseResource
+) -> dg.AssetCheckResult:
+    """Compare the two for every hour of the run's days."""
+    with closing(clickhouse.open()) as client:
+        return _result(live_differences(client, event_scope(context, list(NETWORKS))))
+
+
+ADS_CHECKS = [credits_sum_to_revenue, segments_sum_to_totals, more_impressions_than_clicks, ads_live_equals_sealed]
 
 
 def unreconciled(clickhouse: Client, pairs: pl.DataFrame) -> pl.DataFrame:
@@ -87,11 +106,25 @@ def impossible_rates(clickhouse: Client, pairs: pl.DataFrame) -> pl.DataFrame:
     return _asked(clickhouse, "ad_rates_impossible", pairs)
 
 
-def _asked(clickhouse: Client, macro: str, pairs: pl.DataFrame) -> pl.DataFrame:
+def live_differences(clickhouse: Client, pairs: pl.DataFrame) -> pl.DataFrame:
+    """Facts in which live and published differ, of hours that were made live of all the events there are."""
+    first, end = _span(pairs)
+    hours = hours_known(clickhouse, ad_rules(), first)
+    whole = hours.filter((pl.col("hour") < end) & (pl.col("made_of") == pl.col("reach")))
+    given = {"hours_s": whole["hour"].dt.epoch("s").to_list(), "networks": pairs["network"].unique().sort().to_list()}
+    return query_frame(clickhouse, render("ads_live_sealed_differences"), given)
+
+
+def _span(pairs: pl.DataFrame) -> tuple[datetime, datetime]:
     days = sorted({day_start(at) for at in pairs["bucket"]})
+    return days[0], days[-1] + DAY
+
+
+def _asked(clickhouse: Client, macro: str, pairs: pl.DataFrame) -> pl.DataFrame:
+    first, end = _span(pairs)
     given = {
-        "from_s": int(days[0].timestamp()),
-        "to_s": int((days[-1] + DAY).timestamp()),
+        "from_s": int(first.timestamp()),
+        "to_s": int(end.timestamp()),
         "networks": pairs["network"].unique().sort().to_list(),
     }
     return query_frame(clickhouse, render(macro), given)

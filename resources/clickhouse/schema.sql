@@ -247,6 +247,81 @@ PARTITION BY toYYYYMM(converted_at)
 ORDER BY (network, toStartOfDay(converted_at, 'UTC'), build_id, workspace, conversion_id, touch_id)
 SETTINGS non_replicated_deduplication_window = 10000;
 
+-- Ads of hours whose day is not sealed, made anew whenever events of their reach arrive (streaming/publisher/live_ads.py).
+-- Readers take the newest generation that `live_ad_hours` names for an hour. Rows of one side replace rows of the same side
+-- only, and two generations in a row are of two sides: what readers see is never merged away under them.
+CREATE TABLE IF NOT EXISTS live_ad_hours
+(
+    source_hour DateTime('UTC'),
+    generation UInt64,
+    side UInt8,
+    events UInt64
+)
+ENGINE = {{ merge_tree('ReplacingMergeTree', 'generation') }}
+ORDER BY source_hour
+TTL toDateTime(intDiv(generation, 1000), 'UTC') + INTERVAL 40 DAY;
+
+CREATE TABLE IF NOT EXISTS live_ad_facts
+(
+    source_hour DateTime('UTC'),
+    generation UInt64,
+    side UInt8,
+    slot UInt32,
+    dataset LowCardinality(String),
+    bucket DateTime('UTC'),
+    workspace LowCardinality(String),
+    network LowCardinality(String),
+    dimension LowCardinality(String),
+    member String,
+    measure LowCardinality(String),
+    value Int64
+)
+ENGINE = {{ merge_tree('ReplacingMergeTree', 'generation') }}
+ORDER BY (source_hour, side, slot)
+TTL toDateTime(intDiv(generation, 1000), 'UTC') + INTERVAL 40 DAY;
+
+CREATE TABLE IF NOT EXISTS live_ad_credits
+(
+    source_hour DateTime('UTC'),
+    generation UInt64,
+    side UInt8,
+    slot UInt32,
+    workspace LowCardinality(String),
+    network LowCardinality(String),
+    actor String,
+    advertiser LowCardinality(String),
+    conversion_id String,
+    converted_at DateTime64(3, 'UTC'),
+    revenue_minor Int64,
+    touchpoints Int64,
+    touch_id String,
+    touch_at Nullable(DateTime64(3, 'UTC')),
+    kind LowCardinality(String),
+    direct UInt8,
+    campaign LowCardinality(String),
+    ad LowCardinality(String),
+    placement LowCardinality(String),
+    device LowCardinality(String),
+    age LowCardinality(String),
+    gender LowCardinality(String),
+    country LowCardinality(String),
+    credit_first Int64,
+    credit_last Int64,
+    credit_last_non_direct Int64,
+    credit_linear Int64,
+    credit_position Int64,
+    credit_decay Int64,
+    revenue_first Int64,
+    revenue_last Int64,
+    revenue_last_non_direct Int64,
+    revenue_linear Int64,
+    revenue_position Int64,
+    revenue_decay Int64
+)
+ENGINE = {{ merge_tree('ReplacingMergeTree', 'generation') }}
+ORDER BY (source_hour, side, slot)
+TTL toDateTime(intDiv(generation, 1000), 'UTC') + INTERVAL 40 DAY;
+
 -- How far each log partition has been taken: one row per partition after merging. The watermark and freshness read it.
 CREATE TABLE IF NOT EXISTS live_progress
 (
