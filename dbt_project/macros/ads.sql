@@ -190,3 +190,67 @@ HAVING live != sealed
 ORDER BY bucket, network, dimension, member, measure
 LIMIT 1000
 {% endmacro %}
+
+{# Credits as readers see them: published ones, and live ones of days that are not sealed. #}
+{% macro all_ad_credits() %}
+{% set columns = "workspace, network, actor, advertiser, conversion_id, converted_at, revenue_minor, touchpoints, touch_id, touch_at, kind, direct, campaign, ad, placement, device, age, gender, country, credit_first, credit_last, credit_last_non_direct, credit_linear, credit_position, credit_decay, revenue_first, revenue_last, revenue_last_non_direct, revenue_linear, revenue_position, revenue_decay" %}
+SELECT {{ columns }} FROM ad_credits
+UNION ALL
+SELECT {{ columns }} FROM live_ad_credits
+WHERE (source_hour, generation) IN ({{ live_ad_generations() }})
+    AND (toStartOfDay(converted_at, 'UTC'), network) NOT IN ({{ published_pairs('ads') }})
+{% endmacro %}
+
+{#
+  Credits of all models by a segment of the touch, and one row with is_total = 1. Conversions are distinct: one that several
+  members share counts in each, and once in the total.
+#}
+{% macro attribution_by_segment(by, basis) %}
+{% set at = 'converted_at' if basis == 'conversion' else 'assumeNotNull(touch_at)' %}
+SELECT
+    member,
+    grouping(member) AS is_total,
+    uniqExact(workspace, network, conversion_id) AS conversions,
+    {% for model in ['first', 'last', 'last_non_direct', 'linear', 'position', 'decay'] %}
+    sum(credit_{{ model }}) AS credit_{{ model }}, sum(revenue_{{ model }}) AS revenue_{{ model }}{{ '' if loop.last else ',' }}
+    {% endfor %}
+FROM
+(
+    SELECT *, if(kind = 'unattributed', 'unattributed', if(toString({{ by }}) = '', 'unknown', toString({{ by }}))) AS member
+    FROM ({{ all_ad_credits() }})
+    WHERE {{ at }} >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') AND {{ at }} < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC')
+        {% if basis != 'conversion' %}AND touch_at IS NOT NULL{% endif %}
+
+        AND ({workspace:String} = '' OR workspace = {workspace:String}) AND ({network:String} = '' OR network = {network:String})
+)
+GROUP BY GROUPING SETS ((member), ())
+{% endmacro %}
+
+{# Facts of `ads` by member of a dimension, published and live, one column per measure asked; and the people behind them. #}
+{% macro ad_segments(by, measures) %}
+{% set period = "bucket >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') AND bucket < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC')" %}
+{% set mine = "({workspace:String} = '' OR workspace = {workspace:String}) AND ({network:String} = '' OR network = {network:String})" %}
+SELECT member, people{% for measure in measures %}, {{ measure }}{% endfor %}
+
+FROM
+(
+    SELECT member{% for measure in measures %}, sumIf(value, measure = '{{ measure }}') AS {{ measure }}{% endfor %}
+
+    FROM
+    (
+        SELECT bucket, workspace, network, dimension, member, measure, value FROM facts WHERE dataset = 'ads'
+        UNION ALL
+        SELECT bucket, workspace, network, dimension, member, measure, value FROM ({{ live_ad_facts('ads') }})
+        WHERE (toStartOfDay(bucket, 'UTC'), network) NOT IN ({{ published_pairs('ads') }})
+    )
+    WHERE dimension = '{{ by or 'all' }}' AND {{ period }} AND {{ mine }}
+    GROUP BY member
+) AS counted
+LEFT JOIN
+(
+    SELECT {% if by %}if({{ by }} = '', 'unknown', {{ by }}){% else %}''{% endif %} AS member, uniqExact(workspace, network, actor) AS people
+    FROM ({{ ad_events('events', mine ~ " AND " ~ period | replace('bucket', 'event_time')) }})
+    GROUP BY member
+) AS behind USING (member)
+WHERE member != 'unattributed'
+{% endmacro %}

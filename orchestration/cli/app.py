@@ -97,6 +97,7 @@ app = typer.Typer(
 
 def _register() -> None:
     from orchestration.cli import (
+        attribution,
         audit,
         demo,
         doctor,
@@ -123,6 +124,7 @@ def _register() -> None:
         mapping,
         query,
         trends,
+        attribution,
         sealing,
         proof,
         audit,
