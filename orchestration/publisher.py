@@ -6,6 +6,7 @@ Belongs here: settings → tasks (`publisher_tasks` is the place to add one). Do
 
 from __future__ import annotations
 
+from orchestration.alerts.task import AlertTask, DeliveryTask
 from orchestration.settings import Settings
 from orchestration.stack.paths import StackPaths
 from streaming.process import set_up_logging, stop_on_signals
@@ -18,7 +19,13 @@ from streaming.publisher.trends import TrendTask
 def publisher_tasks(settings: Settings) -> list[Task]:
     """Every task of this stack's publisher. Making them opens nothing."""
     url = settings.clickhouse_url
-    return [TrendTask(url, settings.cache_url), LiveSessions(url), LiveAds(url)]
+    return [
+        TrendTask(url, settings.cache_url),
+        LiveSessions(url),
+        LiveAds(url),
+        AlertTask(settings),
+        DeliveryTask(settings),
+    ]
 
 
 def run_publisher_process(settings: Settings) -> None:

@@ -58,6 +58,10 @@ class Settings(BaseSettings):
     write_keys: Annotated[SecretStr, NoDecode] = Field(
         default=SecretStr("demo=demo-write-key"), description="workspace=key pairs, separated by commas"
     )
+    alert_rules: str = Field(default="", description="File or folder of alert rules (default: alerts in the home)")
+    smtp_url: SecretStr = Field(
+        default=SecretStr(""), description="smtp[s]://[user:password@]host[:port]?from=address, for alerts by mail"
+    )
     worker_id: str = Field(
         default="", description="A name of this worker that survives restarts: its partitions wait for it a while"
     )
@@ -85,6 +89,7 @@ class Settings(BaseSettings):
             "archive_url": self.local_archive_url,
             "clickhouse_url": self.local_clickhouse_url,
             "cache_url": self.local_cache_url,
+            "alert_rules": str(self.home / "alerts"),
         }
         for name, value in defaults.items():
             if not getattr(self, name):

@@ -97,6 +97,7 @@ app = typer.Typer(
 
 def _register() -> None:
     from orchestration.cli import (
+        alerts,
         attribution,
         audit,
         demo,
@@ -125,6 +126,7 @@ def _register() -> None:
         query,
         trends,
         attribution,
+        alerts,
         sealing,
         proof,
         audit,

@@ -51,7 +51,7 @@ _STORE_NAMES = frozenset(
         "HTTPStatusError",
     }
 )
-_USAGE_NAMES = frozenset({"MappingError", "SourceError", "QueryError", "CatalogueError"})
+_USAGE_NAMES = frozenset({"MappingError", "SourceError", "QueryError", "CatalogueError", "AlertRuleError"})
 _START_HINT = "`tally status` shows what runs, `tally up` starts it"
 
 

@@ -89,6 +89,11 @@ class StackPaths:
         """File in which the publisher tells how its tasks are."""
         return self.run / "publisher.json"
 
+    @property
+    def alerts(self) -> Path:
+        """SQLite file of incidents and of what is to be delivered."""
+        return self.home / "alerts.db"
+
     def create(self) -> None:
         """Make the folders. The socket's folder is private: who reaches the socket controls the processes."""
         for folder in (self.home, self.run, self.logs):
