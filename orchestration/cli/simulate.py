@@ -15,10 +15,10 @@ from orchestration.cli.context import load_settings
 from orchestration.cli.errors import CliError
 from orchestration.cli.output import JsonFlag, err, out, print_json, table
 from orchestration.cli.progress import bar
-from orchestration.cli.times import iso, number, parse_range, parse_time
+from orchestration.cli.times import iso, number, parse_duration, parse_range
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
 
 HISTORY_WINDOW_SECONDS = 600
@@ -62,7 +62,7 @@ def simulate(
     # The truth of an endless stream would fill the memory: live it is recorded on request only.
     record = Truth() if start is not None or truth else None
     period = None if start is None else _whole_windows(*parse_range(start, end))
-    limit = _duration(duration)
+    limit = parse_duration(duration) if duration is not None else None
     sink = collector_sink(settings)
     begun = time.monotonic()
     sent = 0
@@ -103,15 +103,3 @@ def _whole_windows(start: datetime, end: datetime) -> tuple[datetime, datetime]:
     if start >= last:
         raise CliError(f"no whole window of {HISTORY_WINDOW_SECONDS} s lies between {iso(start)} and {iso(end)}")
     return start, last
-
-
-def _duration(text: str | None) -> timedelta | None:
-    from datetime import UTC, datetime
-
-    if text is None:
-        return None
-    now = datetime.now(UTC)
-    length = parse_time(text, now=now) - now
-    if length.total_seconds() <= 0:
-        raise CliError(f"--duration {text!r} is not a length of time", hint="for example 90s, 10m, 2h")
-    return length

@@ -40,6 +40,14 @@ def parse_time(text: str, *, now: datetime, zone: tzinfo = UTC) -> datetime:
     return (parsed if parsed.tzinfo else parsed.replace(tzinfo=zone)).astimezone(UTC)
 
 
+def parse_duration(text: str) -> timedelta:
+    """Return a length of time: `30s`, `30m`, `12h`, `7d`, `2w`. Raises CliError naming the text."""
+    found = _RELATIVE.match(text.strip().lower())
+    if found is None or int(found[1]) <= 0:
+        raise CliError(f"{text!r} is not a length of time", hint="forms: 30s, 30m, 12h, 7d, 2w")
+    return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+
+
 def parse_zone(name: str) -> tzinfo:
     """Return an IANA time zone. Raises CliError naming it."""
     try:
