@@ -63,7 +63,10 @@ def load(line: bytes) -> dict[str, Any]:
     Raises:
         ValueError: it is not one JSON object.
     """
-    message = json.loads(line)
+    try:
+        message = json.loads(line)
+    except RecursionError:
+        raise ValueError(f"not a message: nested too deeply: {line[:100]!r}") from None
     if not isinstance(message, dict):
         raise ValueError(f"not a message: {line[:100]!r}")
     return message

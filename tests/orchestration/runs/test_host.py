@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -195,3 +196,22 @@ def test_a_run_of_a_host_that_was_killed_is_watched_by_its_process(runs: Runs) -
 def test_without_a_host_runs_start_as_dagsters_own(tmp_path: Path) -> None:
     with pytest.raises(RunHostError, match=r"nobody\.sock"):
         ask(tmp_path / "nobody.sock", {"ping": True})
+
+
+NONSENSE = (
+    *(b"", b"\n", b"no json\n", b"[]\n", b"\xff\x00\n", b"[" * 500_000 + b"\n"),
+    *(b'{"launch": "x"}\n', b'{"holds": "x"}\n', b'{"holds": [], "pid": {}}\n'),
+)
+
+
+def test_nonsense_on_the_socket_leaves_the_host_as_it_was(runs: Runs) -> None:
+    runs.ask(ping=True)
+    for nonsense in NONSENSE:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(PATIENCE)
+            connection.connect(os.fspath(runs.socket))
+            connection.sendall(nonsense)
+            connection.shutdown(socket.SHUT_WR)
+            assert connection.recv(100) in {b"", b'{"holds": null}\n'}, nonsense[:50]
+    assert runs.ask(ping=True)["idle"] is not None
+    assert runs.host.poll() is None
