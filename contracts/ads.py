@@ -16,8 +16,9 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from contracts.settings_file import read_setting
 
 RULES_FILE = Path(__file__).resolve().with_name("ads.yaml")
 
@@ -113,10 +114,7 @@ class AdRules(_Part):
 
 def load_rules(path: Path) -> AdRules:
     """Read and check a file of rules. Raises AdRulesError naming file and key."""
-    try:
-        return AdRules.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, ValueError) as error:
-        raise AdRulesError(f"{path}: {error}") from error
+    return read_setting(path, AdRules, AdRulesError)
 
 
 @cache

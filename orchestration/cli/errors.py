@@ -51,7 +51,18 @@ _STORE_NAMES = frozenset(
         "HTTPStatusError",
     }
 )
-_USAGE_NAMES = frozenset({"MappingError", "SourceError", "QueryError", "CatalogueError", "AlertRuleError"})
+_USAGE_NAMES = frozenset(
+    {
+        "MappingError",
+        "SourceError",
+        "QueryError",
+        "CatalogueError",
+        "AlertRuleError",
+        "AdRulesError",
+        "AccountsError",
+        "OwnOnlyError",
+    }
+)
 _START_HINT = "`tally status` shows what runs, `tally up` starts it"
 
 

@@ -48,7 +48,8 @@ def statements(cluster: str = "") -> list[str]:
     ]
     facts = f"CREATE OR REPLACE VIEW facts AS {render('published_facts')}"
     credits = f"CREATE OR REPLACE VIEW ad_credits AS {render('published_ad_credits')}"
-    everything = [*schema_statements(replicated=bool(cluster)), *live, *readers, facts, credits]
+    readings = f"CREATE OR REPLACE VIEW follower_readings AS {render('follower_readings')}"
+    everything = [*schema_statements(replicated=bool(cluster)), *live, *readers, facts, credits, readings]
     return on_cluster(everything, cluster) if cluster else everything
 
 
