@@ -52,16 +52,8 @@ _STORE_NAMES = frozenset(
     }
 )
 _USAGE_NAMES = frozenset(
-    {
-        "MappingError",
-        "SourceError",
-        "QueryError",
-        "CatalogueError",
-        "AlertRuleError",
-        "AdRulesError",
-        "AccountsError",
-        "OwnOnlyError",
-    }
+    {"MappingError", "SourceError", "QueryError", "CatalogueError", "AlertRuleError"}
+    | {"AdRulesError", "AccountsError", "OwnOnlyError"}
 )
 _START_HINT = "`tally status` shows what runs, `tally up` starts it"
 
