@@ -89,14 +89,14 @@ def sessionise(events: pl.DataFrame) -> pl.DataFrame:
 
     Per identity, ordered by (event_time, event_id), a session begins where the pause is 30 minutes or longer, or where
     the session would last longer than 24 hours. Its id is the UUIDv5 (RFC 9562, namespace of contracts.identity) of
-    identity and first event id, so it stays while its first event does. Sorted by identity and start.
+    identity and first event id, so it stays while its first event does. One identity's sessions are in order of time.
     """
-    rows = identified(events).sort(*IDENTITY, "event_time", "event_id")
+    rows = _in_order(identified(events))
     if rows.is_empty():
         return pl.DataFrame(schema=SESSION_SCHEMA)
     first = _begins(rows)
     number = np.cumsum(first) - 1
-    rows = rows.with_columns(pl.Series("session", number.astype(np.uint32)))
+    rows = rows.with_columns(pl.Series("session", number.astype(np.uint32)).set_sorted())
     starts = np.flatnonzero(first)
     ends = np.append(starts[1:], rows.height) - 1
     sessions = rows[starts].select(
@@ -148,9 +148,30 @@ def still_open(until: object) -> pl.Expr:
     return (instant - pl.col("ended_at") < GAP) & (instant - pl.col("started_at") <= LONGEST)
 
 
+def _in_order(events: pl.DataFrame) -> pl.DataFrame:
+    """The events by person, time and id, with `who`, a number per identity.
+
+    Numbers sort ten times as fast as names, and ids are looked at only where two events have one time.
+    """
+    names = events.select(IDENTITY)
+    people = names.unique().with_row_index("who")
+    who = names.join(people, on=IDENTITY, how="left", maintain_order="left")["who"]
+    keys = events.select("event_time").with_columns(who)
+    order = keys.select(pl.arg_sort_by("who", "event_time")).to_series()
+    in_order = keys[order]
+    same = (pl.col("who") == pl.col("who").shift(1)) & (pl.col("event_time") == pl.col("event_time").shift(1))
+    tied = in_order.select((same | same.shift(-1)).fill_null(value=False)).to_series()
+    if tied.any():
+        places = order.filter(tied)
+        tying = in_order.filter(tied).with_columns(events["event_id"][places])
+        right = tying.select(pl.arg_sort_by("who", "event_time", "event_id")).to_series()
+        order = order.scatter(tied.arg_true(), places[right])
+    return events.with_columns(who)[order]
+
+
 def _begins(rows: pl.DataFrame) -> _Flags:
-    """True for every row that begins a session; rows are sorted by identity, time and id."""
-    other = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in IDENTITY)
+    """True for every row that begins a session; rows are as `_in_order` returns them."""
+    other = pl.col("who") != pl.col("who").shift(1)
     pause = pl.col("event_time").diff() >= GAP
     first = rows.select((other | pause.fill_null(value=True)).alias("first")).to_series().to_numpy().copy()
     first[0] = True
@@ -185,9 +206,8 @@ def _firsts(rows: pl.DataFrame) -> pl.DataFrame:
     """Per session what its first event that says so says: campaign, device; and goals in the first goal's currency."""
     said = None
     for name in ("campaign", "device"):
-        told = (
-            rows.filter(pl.col(name) != "").unique("session", keep="first", maintain_order=True).select("session", name)
-        )
+        told = rows.filter(pl.col(name) != "").select("session", name)
+        told = told.filter((pl.col("session") != pl.col("session").shift(1)).fill_null(value=True))
         said = told if said is None else said.join(told, on="session", how="full", coalesce=True)
     goals = (
         rows.filter(pl.col("goal_minor").is_not_null())

@@ -147,3 +147,118 @@ SELECT
         WHERE log_offset <= reached
     ) AS follow
 {% endmacro %}
+
+{#
+  Every published day of sessions: events of the day that have an identity, and how many of them are in its sessions and in
+  those that the day before handed on; sessions of one identity that overlap.
+
+  condition: SQL over `bucket` that names whole days
+
+  equal: every event is in exactly one session
+  late: the day's hours were published after its sessions; the next sealing takes that in
+  different: neither; an event is lost or in two sessions
+#}
+{% macro session_account(condition='1', seals='seals', slices='connector_slices_builds', builds='sessions_builds') %}
+SELECT
+    days.bucket AS bucket,
+    days.network AS network,
+    held.n AS identified,
+    own.n + carried.n AS in_sessions,
+    own.overlapping AS overlapping,
+    multiIf(
+        identified = in_sessions AND overlapping = 0, 'equal',
+        hours.newest > days.published_at, 'late',
+        'different'
+    ) AS verdict
+FROM ({{ published_builds('sessions', condition, seals) }}) AS days
+LEFT JOIN
+(
+    SELECT toStartOfDay(bucket, 'UTC') AS bucket, network, max(published_at) AS newest
+    FROM ({{ published_builds('connector_slices', condition, seals) }})
+    GROUP BY bucket, network
+) AS hours ON hours.bucket = days.bucket AND hours.network = days.network
+LEFT JOIN
+(
+    SELECT toStartOfDay(event_time, 'UTC') AS bucket, network,
+        countIf(actor != '' OR JSONExtractString(properties, 'device_id') != '') AS n
+    FROM {{ slices }}
+    WHERE (toStartOfHour(event_time), network, build_id) IN
+        (SELECT bucket, network, build_id FROM ({{ published_builds('connector_slices', condition, seals) }}))
+    GROUP BY bucket, network
+) AS held ON held.bucket = days.bucket AND held.network = days.network
+LEFT JOIN
+(
+    SELECT bucket, network, sum(events - events_after_midnight) AS n, countIf(started_at < before) AS overlapping
+    FROM
+    (
+        SELECT *, lagInFrame(ended_at) OVER (PARTITION BY bucket, workspace, network, actor, device_id ORDER BY started_at) AS before
+        FROM ({{ published_sessions(condition, seals, builds) }})
+    )
+    GROUP BY bucket, network
+) AS own ON own.bucket = days.bucket AND own.network = days.network
+LEFT JOIN
+(
+    SELECT bucket, network, sum(after) AS n
+    FROM
+    (
+        SELECT bucket + toIntervalDay(1) AS bucket, network, events_after_midnight AS after
+        FROM ({{ published_sessions('events_after_midnight > 0', seals, builds) }})
+    )
+    WHERE {{ condition }}
+    GROUP BY bucket, network
+) AS carried ON carried.bucket = days.bucket AND carried.network = days.network
+{% endmacro %}
+
+{#
+  Every published day of sessions against the live ones: how many there are, and how many differ in what they hold.
+
+  equal, late (events of these days came after the sealing), filtered (slices left events out), different
+#}
+{% macro sessions_live_against_sealed(condition='1') %}
+SELECT
+    days.bucket AS bucket,
+    days.network AS network,
+    both.live_sessions AS live_sessions,
+    both.sealed_sessions AS sealed_sessions,
+    both.differing AS differing,
+    multiIf(
+        differing = 0, 'equal',
+        came.newest > days.published_at, 'late',
+        slices.considered > slices.admitted, 'filtered',
+        'different'
+    ) AS verdict
+FROM ({{ published_builds('sessions', condition) }}) AS days
+LEFT JOIN
+(
+    SELECT bucket, network, countIf(live > 0) AS live_sessions, countIf(sealed > 0) AS sealed_sessions,
+        countIf(live != sealed OR live_end != sealed_end) AS differing
+    FROM
+    (
+        SELECT bucket, network, session_id, sumIf(events, side) AS live, sumIf(events, NOT side) AS sealed,
+            maxIf(ended_at, side) AS live_end, maxIf(ended_at, NOT side) AS sealed_end
+        FROM
+        (
+            SELECT true AS side, toStartOfDay(started_at, 'UTC') AS bucket, network, session_id, events, ended_at
+            FROM {{ live_session_rows() }}
+            WHERE {{ condition }}
+            UNION ALL
+            SELECT false AS side, bucket, network, session_id, events, ended_at FROM ({{ published_sessions(condition) }})
+        )
+        GROUP BY bucket, network, session_id
+    )
+    GROUP BY bucket, network
+) AS both ON both.bucket = days.bucket AND both.network = days.network
+LEFT JOIN
+(
+    SELECT toStartOfDay(event_time, 'UTC') AS bucket, network, max(received_at) AS newest
+    FROM (SELECT * , toStartOfDay(event_time, 'UTC') AS bucket FROM events)
+    WHERE {{ condition }}
+    GROUP BY bucket, network
+) AS came ON came.bucket = days.bucket AND came.network = days.network
+LEFT JOIN
+(
+    SELECT toStartOfDay(bucket, 'UTC') AS bucket, network, sum(events) AS considered, sum(rows) AS admitted
+    FROM ({{ published_builds('connector_slices', condition) }})
+    GROUP BY bucket, network
+) AS slices ON slices.bucket = days.bucket AND slices.network = days.network
+{% endmacro %}
