@@ -25,6 +25,7 @@ _SOURCES = {
     "connector_slices_builds": dg.AssetKey("connector_slices"),
     "engagement_hourly_builds": dg.AssetKey("engagement_hourly"),
     "engagement_daily_builds": dg.AssetKey("engagement_daily"),
+    "sessions_builds": dg.AssetKey("sessions"),
     "events": dg.AssetKey(["live", "events"]),
     "live_engagement_minute": dg.AssetKey(["live", "engagement_minute"]),
     "live_engagement_hour": dg.AssetKey(["live", "engagement_hour"]),

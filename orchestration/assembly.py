@@ -86,6 +86,7 @@ def _batch(stores: Mapping[str, Any], running: bool) -> dg.Definitions:
     from orchestration.checks.ads import ADS_CHECKS
     from orchestration.checks.audit import AUDIT_CHECKS
     from orchestration.checks.sealed import SEALED_CHECKS
+    from orchestration.checks.sessions import SESSION_CHECKS
     from orchestration.jobs import maintenance, seal_days, seal_hours, seal_sessions
     from orchestration.schedules import build_batch_schedules
     from orchestration.sealing import ProgressResource, seal_job
@@ -109,7 +110,7 @@ def _batch(stores: Mapping[str, Any], running: bool) -> dg.Definitions:
             *PUBLICATION_ASSETS,
             dbt_marts,
         ],
-        asset_checks=[*SEALED_CHECKS, *ADS_CHECKS, *AUDIT_CHECKS],
+        asset_checks=[*SEALED_CHECKS, *ADS_CHECKS, *AUDIT_CHECKS, *SESSION_CHECKS],
         jobs=[seal_hours, seal_days, seal_sessions, seal_job, build_marts, maintenance],
         schedules=build_batch_schedules(running=running),
         sensors=[build_late_data_sensor("seal", running=running)],
