@@ -4,7 +4,7 @@ Belongs here: sources, checksums, staleness. Does not belong here: building (`bu
 
 A day's sessions are made of its own slices, those of the next day (a session may last 24 hours), and what the day
 before hands on: sessions that an event after midnight may join. They are therefore sealed when the next day is over, in
-order of days (docs/decisions/0009).
+order of days (docs/decisions/0008).
 """
 
 from __future__ import annotations
