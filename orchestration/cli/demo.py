@@ -79,6 +79,7 @@ def demo(
             shown = _load_file(settings, data, mapping, quiet=json) if data and mapping else _load_history(settings)
             _seal(settings, shown)
             _check(settings, shown)
+            _attribution(settings, shown)
             if data is None:
                 live = _stream(settings, shown)
             tell(settings, shown, time.monotonic() - begun, stays=not leave, as_json=json)
@@ -133,7 +134,7 @@ def _load_history(settings: Settings) -> Shown:
         )
     _settle(settings)
     # Late rows of the first hours occurred before the range.
-    shown = Shown(start - timedelta(hours=3), end, ["sim"])
+    shown = Shown(start - timedelta(hours=3), end, ["sim"], truth=truth)
     with step("compare with the truth") as done:
         expected = truth.events.select("event_id")
         found = expected.join(_event_ids(settings, shown), on="event_id", how="semi").height
@@ -231,6 +232,17 @@ def _check(settings: Settings, shown: Shown) -> None:
         shown.check("live = sealed", ok=ok)
         told = ", ".join(f"{number(count)} {name}" for name, count in found.counts.items())
         done(f"{told or 'no sealed hour'}: {'live = sealed' if ok else 'FAILED'}")
+
+
+def _attribution(settings: Settings, shown: Shown) -> None:
+    from orchestration.cli.demo_attribution import compare_with_truth
+
+    if shown.truth is None:
+        return
+    with step("check attribution") as done:
+        ok, told = compare_with_truth(settings, shown.truth, shown.start, shown.end)
+        shown.proofs.append(told)
+        done(f"{told} {shown.check('attribution', ok=ok)}")
 
 
 def _stream(settings: Settings, shown: Shown) -> LiveStream:

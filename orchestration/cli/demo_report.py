@@ -19,6 +19,7 @@ from orchestration.cli.times import duration, iso, number, size
 
 if TYPE_CHECKING:
     from orchestration.settings import Settings
+    from streaming.simulator import Truth
 
 SHOWN_METRICS = (
     *("events", "active_actors", "posts", "engagements"),
@@ -28,12 +29,17 @@ SHOWN_METRICS = (
 
 @dataclass(slots=True)
 class Shown:
-    """What the steps found out: the range of the events, the networks, and the checks that failed."""
+    """What the steps found out: the range of the events, the networks, and the checks that failed.
+
+    `truth`: of the simulation, where there was one. `proofs`: lines for the last page.
+    """
 
     start: datetime
     end: datetime
     networks: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    truth: Truth | None = None
+    proofs: list[str] = field(default_factory=list)
 
     def check(self, name: str, *, ok: bool) -> str:
         if not ok:
@@ -64,6 +70,8 @@ def tell(settings: Settings, shown: Shown, seconds: float, *, stays: bool, as_js
     _show_numbers(settings, shown)
     show_ledger(read_ledger(settings))
     console.print(good("live = sealed") if "live = sealed" not in shown.failed else bad("LIVE DIFFERS FROM SEALED"))
+    for line in shown.proofs:
+        console.print(line, markup=False)
     status = gather(settings)
     console.print(f"Memory of the whole stack: {size(status.memory)} in {len(status.processes)} processes.")
     for name, url in urls(settings).items():
@@ -128,6 +136,7 @@ def _next_commands(settings: Settings, shown: Shown) -> list[str]:
         f"tally query events --by type --grain total --where network={network} --order -value",
         f"tally query events --grain day --tz Asia/Kolkata --where network={network}",
         'tally sql "SELECT type, count() FROM events GROUP BY type ORDER BY 2 DESC"',
+        "tally attribution --compare --from -2d && tally social rates --from -2d",
         'tally sql --engine duckdb "SELECT network, count(*) FROM raw GROUP BY ALL"',
         "tally ledger && tally verify && tally quarantine list",
         f"curl -H 'Authorization: Bearer {key}' -H 'Content-Type: application/x-ndjson' -d {shlex.quote(event)} "

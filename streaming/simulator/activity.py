@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from streaming.simulator.world import COUNTRIES, DEVICES, TAGS, Ints, World, rhythm
+from streaming.simulator.world import AGES, COUNTRIES, DEVICES, TAGS, Ints, World, rhythm
 
 CLEAN_SCHEMA: dict[str, pl.DataType] = {
     "event_id": pl.String(),
@@ -188,7 +188,7 @@ class SimulatedNetwork:
             ads.people,
             object=pl.Series([f"ad{a:03d}" for a in ads.ads], dtype=pl.String),
             campaign=pl.Series([f"c{a // world.ads_per_campaign}" for a in ads.ads], dtype=pl.String),
-            properties=_properties(rng, size, money=money),
+            properties=_properties(rng, size, money=money, ads=ads, per_campaign=world.ads_per_campaign),
         )
 
 
@@ -251,7 +251,7 @@ def _topics(tags: Ints) -> pl.Series:
 
 def _properties(
     rng: np.random.Generator, size: int, *, text: pl.Series | None = None, via: Ints | None = None,
-    money: Ints | None = None,
+    money: Ints | None = None, ads: Ads | None = None, per_campaign: int = 1,
 ) -> pl.Series:  # fmt: skip
     parts = [
         pl.format('{{"device":"{}","country":"{}"', pl.Series(np.array(DEVICES)[rng.integers(0, len(DEVICES), size)]),
@@ -262,6 +262,9 @@ def _properties(
     if via is not None:
         named = pl.Series(via)
         parts.append(pl.when(named >= 0).then(pl.format(',"via":"u{}"', named)).otherwise(pl.lit("")))
+    if ads is not None:  # every campaign has an advertiser of its own, every person an age that stays
+        parts.append(pl.format(',"advertiser":"brand{}","age":"{}"', pl.Series(ads.ads // per_campaign),
+                               pl.Series(np.array(AGES)[ads.people % len(AGES)])))  # fmt: skip
     if money is not None:
         parts.append(pl.format(',"amount_minor":{},"currency":"USD"', pl.Series(money)))
     return pl.select(pl.concat_str(*parts, pl.lit("}"))).to_series()

@@ -20,6 +20,7 @@ TAGS = (
     "hava", "música", "наука", "音楽", "क्रिकेट", "سفر", "café", "straße", "données", "ζωή",
 )  # fmt: skip
 DEVICES = ("ios", "android", "web", "unknown")
+AGES = ("18-24", "25-34", "35-44", "45-54", "55+", "")
 COUNTRIES = ("US", "IN", "BR", "DE", "JP", "GB", "NG", "unknown")
 BURST_BLOCK_SECONDS = 4 * 3600
 
