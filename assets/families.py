@@ -15,6 +15,7 @@ from assets.partitions import DAY, SCOPE_SCHEMA
 from assets.publishing.seals import Dataset, newest_seals
 from assets.publishing.sources import Reach, stale_days
 from assets.publishing.staging import BuildReport
+from assets.trends.build import build_trends, trends_reach
 from resources.clickhouse import Client
 
 
@@ -39,6 +40,7 @@ def families() -> tuple[Family, ...]:
     return (
         Family("ads", "ad performance and credits", ads_reach(), build_ads),
         Family("ad_returns", "what ads earned", ad_returns_reach(), build_ad_returns),
+        Family("trends", "trending topics", trends_reach(), build_trends),
     )
 
 

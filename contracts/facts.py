@@ -100,6 +100,21 @@ _AD_RETURNS = FactDataset(
     settles=timedelta(hours=ad_rules().longest_look_back_hours),
 )
 
+_TRENDS = FactDataset(
+    name="trends",
+    title="Trending boards, by the quarter of an hour of each hop",
+    measures={
+        "trend_seconds": "time that topics were on a board, seconds, added up over topics and windows",
+        "trend_entries": "times that a topic entered a board",
+    },
+    dimensions={
+        "topic": "kind and folded topic, e.g. hashtag/news",
+        "kind": "hashtag, emoji or link",
+        "window": "1m, 5m or 15m",
+    },
+    settles=timedelta(),
+)
+
 FACT_DATASETS: Mapping[str, FactDataset] = MappingProxyType(
-    {each.name: each for each in (_SESSIONS, _ADS, _AD_RETURNS)}
+    {each.name: each for each in (_SESSIONS, _ADS, _AD_RETURNS, _TRENDS)}
 )

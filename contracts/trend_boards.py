@@ -5,6 +5,8 @@ Belongs here: names that the publisher writes and readers ask for. Does not belo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -27,6 +29,18 @@ class BoardId(NamedTuple):
     def cache_name(self) -> str:
         return "/".join(("trends", *(quote(part, safe="") for part in self)))
 
+
+MENTION_TYPES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "published": ("post.created", "post.edited", "comment.created", "share.created", "mention.created"),
+        "follows": ("link.clicked",),
+        "attention": (
+            *("post.edited", "comment.created", "share.created", "reaction.added"),
+            *("content.viewed", "content.clicked", "content.saved", "link.clicked"),
+        ),
+    }
+)
+"""Event types that mention topics: what is published, what follows a link, what gives attention to an object."""
 
 LIST_NAME = "trends"
 """The cache's list of all boards that were published last: a document of BoardIds, without members."""

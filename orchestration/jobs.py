@@ -18,7 +18,7 @@ from resources.dagster_resources import ArchiveResource, ClickHouseResource, Eve
 
 RAW = dg.AssetSelection.assets("raw_events")
 HOURS = dg.AssetSelection.assets("connector_slices", "engagement_hourly")
-DAYS = dg.AssetSelection.assets("engagement_daily", "ads", "ad_returns")
+DAYS = dg.AssetSelection.assets("engagement_daily", "ads", "ad_returns", "trends")
 SESSIONS = dg.AssetSelection.assets("sessions")
 
 _QUICK = {"dagster/max_runtime": "900"}

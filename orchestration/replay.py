@@ -20,6 +20,7 @@ import polars as pl
 
 from assets.archive_index import sync
 from contracts.event_types import TOPICS
+from contracts.trend_boards import MENTION_TYPES
 from orchestration.repair.sessions import mend_sessions
 from orchestration.settings import Settings
 from orchestration.stack.errors import StackError
@@ -273,7 +274,7 @@ def rebuild_rollups(client: Client, hours: Sequence[int]) -> None:
     rollup = render("engagement_rollup", source=source, bucket="toStartOfMinute(event_time)")
     # A block like one that was inserted before must not be taken for its repetition.
     for table, select in (
-        ("live_topic_panes", render("topic_panes", source=source)),
+        ("live_topic_panes", render("topic_panes", source=source, types=MENTION_TYPES)),
         ("live_engagement_minute", rollup),
     ):
         client.command(f"INSERT INTO {table} {select}", parameters=parameters, settings={"insert_deduplicate": 0})

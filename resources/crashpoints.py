@@ -57,6 +57,8 @@ POINTS: dict[str, str] = {
     "publish.ads.after": "ad performance is published, what ads earned is not",
     "publish.ad_returns.before": "what ads earned is staged, readers see the build before",
     "publish.ad_returns.after": "what ads earned is published, nobody has been told",
+    "publish.trends.before": "trending boards are staged, readers see the build before",
+    "publish.trends.after": "trending boards are published, nobody has been told",
     "purge.between_deletions": "rows of an unpublished build are gone, its scope is not",
     # repair
     "quarantine.after_append": "replayed rows are in the log, still marked open",

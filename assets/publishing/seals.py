@@ -16,7 +16,9 @@ import polars as pl
 from assets.partitions import SCOPE_SCHEMA
 from resources.clickhouse import Client, insert_frame, query_frame
 
-Dataset = Literal["connector_slices", "engagement_hourly", "engagement_daily", "sessions", "ads", "ad_returns"]
+Dataset = Literal[
+    "connector_slices", "engagement_hourly", "engagement_daily", "sessions", "ads", "ad_returns", "trends"
+]
 
 HOURLY: frozenset[Dataset] = frozenset({"connector_slices", "engagement_hourly"})
 """Datasets sealed by hour; the others are sealed by UTC day."""

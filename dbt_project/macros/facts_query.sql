@@ -45,5 +45,7 @@ rows AS
 {{ live_sessions_facts() }}
 {% elif plan.dataset in ('ads', 'ad_returns') %}
 {{ live_ad_facts(plan.dataset, plan.as_of) }}
+{% elif plan.dataset == 'trends' %}
+{{ live_trend_facts(plan.as_of) }}
 {% endif %}
 {% endmacro %}

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from clickhouse_connect.driver.client import Client
 
+from contracts.trend_boards import MENTION_TYPES
 from resources.clickhouse.client import open_clickhouse, wait_until_ready
 from resources.clickhouse.cluster import cluster_name, on_cluster
 from resources.clickhouse.sql import render, schema_statements
@@ -35,7 +36,7 @@ def statements(cluster: str = "") -> list[str]:
     minute = render("engagement_rollup", source="events", bucket="toStartOfMinute(event_time)")
     hour = render("engagement_merge", source="live_engagement_minute", bucket="toStartOfHour(bucket)")
     of_sessions = render("session_event_rows", source="events", more=", log_topic, log_partition, log_offset")
-    panes = render("topic_panes", source="events")
+    panes = render("topic_panes", source="events", types=MENTION_TYPES)
     live = [
         f"CREATE MATERIALIZED VIEW IF NOT EXISTS live_engagement_minute_mv TO live_engagement_minute AS {minute}",
         f"CREATE MATERIALIZED VIEW IF NOT EXISTS live_engagement_hour_mv TO live_engagement_hour AS {hour}",

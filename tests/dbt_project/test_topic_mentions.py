@@ -12,8 +12,9 @@ from clickhouse_connect.driver.client import Client
 
 from contracts.event_types import EVENT_TYPES
 from contracts.hashtags import hashtags_in
+from contracts.trend_boards import MENTION_TYPES
 from resources.clickhouse import insert_frame, query_frame
-from resources.clickhouse.sql import MACROS, render
+from resources.clickhouse.sql import render
 
 CASES: list[dict[str, Any]] = json.loads(Path(__file__).with_name("topic_cases.json").read_text())
 AT = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=2)
@@ -40,7 +41,7 @@ def test_each_case_is_its_topics(clickhouse: Client, make_events: Any) -> None:
         log_offset=pl.int_range(pl.len(), dtype=pl.Int64),
     )  # fmt: skip
     insert_frame(clickhouse, "events", rows)
-    mentions = render("topic_mentions", source="events")
+    mentions = render("topic_mentions", source="events", types=MENTION_TYPES)
     found = query_frame(
         clickhouse,
         f"SELECT e.log_offset AS n, m.kind AS kind, m.topic AS topic FROM ({mentions}) AS m"
@@ -55,12 +56,8 @@ def test_each_case_is_its_topics(clickhouse: Client, make_events: Any) -> None:
     assert panes.sort("kind", "topic").equals(counted.sort("kind", "topic"))
 
 
-def test_types_named_by_the_macro_exist() -> None:
-    text = (MACROS / "trends.sql").read_text()
-    named = {word for word in text.replace("'", " ").replace(",", " ").split() if "." in word and word.islower()}
-    assert {word for word in named if word.split(".")[0] in {"post", "comment", "share", "reaction", "content"}} <= set(
-        EVENT_TYPES
-    )
+def test_types_that_mention_topics_exist() -> None:
+    assert {name for names in MENTION_TYPES.values() for name in names} <= set(EVENT_TYPES)
 
 
 def test_what_is_told_two_days_late_is_in_no_pane(clickhouse: Client, make_events: Any) -> None:
