@@ -52,9 +52,10 @@ def build_trends(
     clickhouse: Client, scope: pl.DataFrame, *, cause: str, run_id: str, force: bool = False
 ) -> BuildReport:
     """Build the boards' facts of the scope (day × network) from published slices; publish what differs."""
+    method = [_CODE, render("topic_mentions", source="slices", types=MENTION_TYPES)]
     return build_facts(
-        clickhouse, "trends", scope, fill=_fill, method=[_CODE, render("topic_mentions", source="slices", types=MENTION_TYPES)],
-        counted="trend_entries", reach=trends_reach(), cause=cause, run_id=run_id, force=force,
+        clickhouse, "trends", scope, fill=_fill, method=method, counted="trend_entries", reach=trends_reach(),
+        cause=cause, run_id=run_id, force=force,
     )  # fmt: skip
 
 

@@ -12,9 +12,9 @@
   200, is no topic.
 #}
 {% macro topic_mentions(source, types) %}
-{% set published = "type IN ('" ~ types.published | join("', '") ~ "')" %}
-{% set attention = "type IN ('" ~ types.attention | join("', '") ~ "')" %}
-{% set follows = "type IN ('" ~ types.follows | join("', '") ~ "')" %}
+{% set published = type_is_of(types.published) %}
+{% set attention = type_is_of(types.attention) %}
+{% set follows = type_is_of(types.follows) %}
 {% set picture = "[\\\\x{1F300}-\\\\x{1FAFF}\\\\x{2600}-\\\\x{27BF}\\\\x{2B50}\\\\x{2B55}\\\\x{231A}\\\\x{231B}\\\\x{23E9}-\\\\x{23FA}]" %}
 {% set dressed = picture ~ "[\\\\x{FE0F}\\\\x{1F3FB}-\\\\x{1F3FF}]*" %}
 SELECT
@@ -287,3 +287,8 @@ GROUP BY bucket, workspace, network, member
 HAVING least(shown_s, sealed_s) = 0 AND greatest(shown_s, sealed_s) >= 60
 ORDER BY greatest(shown_s, sealed_s) DESC
 {% endmacro %}
+
+{# SQL that is true for events of these types. #}
+{% macro type_is_of(names) -%}
+type IN ({% for name in names %}'{{ name }}'{{ ", " if not loop.last }}{% endfor %})
+{%- endmacro %}
