@@ -87,11 +87,8 @@ def _batch(stores: Mapping[str, Any], running: bool) -> dg.Definitions:
     from orchestration.checks.ads import ADS_CHECKS
     from orchestration.checks.audit import AUDIT_CHECKS
     from orchestration.checks.sealed import SEALED_CHECKS
-<<<<<<< HEAD
     from orchestration.checks.sessions import SESSION_CHECKS
-=======
     from orchestration.checks.trends import boards_equal_recomputation
->>>>>>> 285cdf8 (Trends sealed: each day's boards computed again from slices, equal to what was shown live; two metrics and a check)
     from orchestration.jobs import maintenance, seal_days, seal_hours, seal_sessions
     from orchestration.schedules import build_batch_schedules
     from orchestration.sealing import ProgressResource, seal_job
@@ -116,11 +113,7 @@ def _batch(stores: Mapping[str, Any], running: bool) -> dg.Definitions:
             *PUBLICATION_ASSETS,
             dbt_marts,
         ],
-<<<<<<< HEAD
-        asset_checks=[*SEALED_CHECKS, *ADS_CHECKS, *AUDIT_CHECKS, *SESSION_CHECKS],
-=======
-        asset_checks=[*SEALED_CHECKS, *ADS_CHECKS, boards_equal_recomputation, *AUDIT_CHECKS],
->>>>>>> 285cdf8 (Trends sealed: each day's boards computed again from slices, equal to what was shown live; two metrics and a check)
+        asset_checks=[*SEALED_CHECKS, *ADS_CHECKS, *AUDIT_CHECKS, *SESSION_CHECKS, boards_equal_recomputation],
         jobs=[seal_hours, seal_days, seal_sessions, seal_job, build_marts, maintenance],
         schedules=build_batch_schedules(running=running),
         sensors=[build_late_data_sensor("seal", running=running)],
