@@ -216,7 +216,7 @@ def show_value(
     network: Network = None,
     json: JsonFlag = False,
 ) -> None:
-    """Economic value: the revenue of conversions per session, by network.
+    """Economic value: goal value per session, by network.
 
     Example: [bold]tally social value --from -7d[/]
     """

@@ -113,24 +113,22 @@ def benchmark(client: Client, period: Period, metric: str, accounts: Accounts) -
 
 
 def economic_value(client: Client, period: Period) -> pl.DataFrame:
-    """Per network `goal_value` (revenue of valid conversions, minor units), `sessions`, `value_per_session`; a total.
+    """The metric `economic_value` per network with its parts, and a row `total`: all goal value / all sessions.
 
-    A network with goal value and no sessions keeps its value and has no ratio, so goal values sum to all of it.
+    Columns `network`, `goal_value` (minor units), `sessions`, `value_per_session`; goal values of the networks sum to
+    that of the total.
     """
-    parts = []
-    for metric, name in (("ad_revenue", "goal_value"), ("sessions", "sessions")):
-        filters = {"network": [period.network]} if period.network else {}
+    filters = {"network": [period.network]} if period.network else {}
+    frames = []
+    for by in (("network",), ()):
         question = MetricQuery(
-            metric, ("network",), period.start, period.end, "total", workspace=period.workspace, filters=filters
+            "economic_value", by, period.start, period.end, "total", workspace=period.workspace, filters=filters
         )
-        parts.append(answer(client, question).frame.select("network", pl.col("value").cast(pl.Int64).alias(name)))
-    both = parts[0].join(parts[1], on="network", how="full", coalesce=True).sort("network")
-    both = both.with_columns(pl.col("goal_value", "sessions").fill_null(0))
-    total = both.select(
-        network=pl.lit("total"), goal_value=pl.col("goal_value").sum(), sessions=pl.col("sessions").sum()
-    )
-    each = pl.when(pl.col("sessions") > 0).then(pl.col("goal_value") / pl.col("sessions"))
-    return pl.concat([both, total]).with_columns(value_per_session=each)
+        found = answer(client, question).frame
+        frames.append(found if by else found.with_columns(network=pl.lit("total")))
+    columns = {"numerator": "goal_value", "denominator": "sessions", "value": "value_per_session"}
+    shown = [each.select("network", *columns).rename(columns) for each in frames]
+    return pl.concat([shown[0].sort("network"), shown[1]], how="vertical_relaxed")
 
 
 def _values(client: Client, period: Period, metric: str) -> pl.DataFrame:

@@ -120,11 +120,13 @@ def test_an_account_cannot_be_on_both_sides(tmp_path: Path) -> None:
     assert load_accounts().version >= 1
 
 
-def test_goal_values_sum_to_all_of_it_with_and_without_sessions(stored: Any) -> None:
+def test_goal_values_of_networks_sum_to_all_of_it(stored: Any) -> None:
     found = economic_value(stored.clickhouse, PERIOD)
-    assert found["network"].to_list()[-1] == "total"
-    total = found.filter(network="total").row(0, named=True)
-    assert total["goal_value"] == found.filter(pl.col("network") != "total")["goal_value"].sum()
+    assert found.columns == ["network", "goal_value", "sessions", "value_per_session"]
+    *networks, total = found.to_dicts()
+    assert total["network"] == "total"
+    assert total["goal_value"] == sum(row["goal_value"] for row in networks)
+    assert total["sessions"] == sum(row["sessions"] for row in networks)
 
 
 @pytest.mark.parametrize(
