@@ -28,7 +28,10 @@ HISTORY_RATE = 0.8
 """Events a second over the simulated days: about 140,000 in all, ten seconds of loading on two free cores."""
 
 LIVE_RATE = 300.0
-_PORTS = ("clickhouse_port", "redis_port", "collector_port", "dagster_port", "realtime_grpc_port", "batch_grpc_port")
+_PORTS = (
+    *("clickhouse_port", "redis_port", "collector_port", "api_port"),
+    *("dagster_port", "realtime_grpc_port", "batch_grpc_port"),
+)
 
 
 def demo_home() -> Path:

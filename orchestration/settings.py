@@ -52,6 +52,12 @@ class Settings(BaseSettings):
     postgresql_port: Port = Field(default=5432, description="Port of the local PostgreSQL (engines=servers)")
     collector_host: str = "127.0.0.1"
     collector_port: Port = 8070
+    access_url: SecretStr = Field(
+        default=SecretStr(""), description="postgresql://user:password@host/database or sqlite:///path: API keys"
+    )
+    api_host: str = "127.0.0.1"
+    api_port: Port = 8080
+    api_requests_per_second: float = Field(default=200, ge=0, description="Per API key; 0: no limit")
     dagster_port: Port = 3000
     realtime_grpc_port: Port = 4301
     batch_grpc_port: Port = 4302
@@ -90,9 +96,11 @@ class Settings(BaseSettings):
             "clickhouse_url": self.local_clickhouse_url,
             "cache_url": self.local_cache_url,
             "alert_rules": str(self.home / "alerts"),
+            "access_url": SecretStr(f"sqlite:///{self.home / 'access.db'}"),
         }
         for name, value in defaults.items():
-            if not getattr(self, name):
+            given = getattr(self, name)
+            if not (given.get_secret_value() if isinstance(given, SecretStr) else given):
                 object.__setattr__(self, name, value)
 
     @property

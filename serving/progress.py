@@ -27,7 +27,8 @@ class Progress:
 
     `complete_until`: buckets that end by then are complete, because the watermark is past them by the allowed
     lateness, or because an hour that ends then was sealed after its time. `first`, `last`: extent of event_time.
-    `changed_at`: the newest arrival or seal.
+    `changed_at`: the newest arrival or seal. `version` changes whenever the stored rows or the seals do; `sequence`,
+    the number of both, then grows. `seals` changes with the seals alone.
     """
 
     watermark: datetime | None
@@ -36,6 +37,8 @@ class Progress:
     last: datetime | None
     changed_at: datetime | None
     version: str
+    sequence: int
+    seals: str
 
 
 def read_progress(client: Client, now: datetime, as_of: datetime | None) -> Progress:
@@ -54,7 +57,16 @@ def read_progress(client: Client, now: datetime, as_of: datetime | None) -> Prog
     settled = _at(watermark)
     known = (settled - ALLOWED_LATENESS if settled else None, _at(sealed_through))
     complete_until = max((each for each in known if each is not None), default=None)
-    return Progress(settled, complete_until, _at(first), _at(last), changed, digest)
+    return Progress(
+        watermark=settled,
+        complete_until=complete_until,
+        first=_at(first),
+        last=_at(last),
+        changed_at=changed,
+        version=digest,
+        sequence=int(events) + int(seals),
+        seals=f"{seals}/{sealed}",
+    )
 
 
 def _at(micros: int | None) -> datetime | None:

@@ -36,7 +36,7 @@ class MetricAnswer:
     a bucket that can still grow or that the range cuts. Without groups every bucket of the range has a row.
     `as_of`: the newest change the answer rests on. Asking again with it gives the same values.
     `complete_through`: end of the last complete bucket, or the instant up to which a total is complete; None if none.
-    `data_version`: changes whenever the stored rows or the seals do.
+    `data_version`: changes whenever the stored rows or the seals do; `sequence` then grows.
     """
 
     query: MetricQuery
@@ -47,6 +47,7 @@ class MetricAnswer:
     data_version: str
     start: datetime
     end: datetime
+    sequence: int
 
     def body(self) -> bytes:
         """The answer as JSON, byte for byte the same for the same question and data; instants are ISO 8601."""
@@ -96,6 +97,7 @@ def answer(client: Client, query: MetricQuery, now: datetime | None = None) -> M
         data_version=progress.version,
         start=plan.start,
         end=plan.end,
+        sequence=progress.sequence,
     )
 
 

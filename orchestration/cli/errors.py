@@ -46,6 +46,7 @@ _STORE_NAMES = frozenset(
         "ClickHouseError",
         "ClickHouseUnavailableError",
         "SchemaVersionError",
+        "AccessUnavailableError",
         "RedisError",
         "TransportError",
         "HTTPStatusError",
@@ -53,7 +54,7 @@ _STORE_NAMES = frozenset(
 )
 _USAGE_NAMES = frozenset(
     {"MappingError", "SourceError", "QueryError", "CatalogueError", "AlertRuleError"}
-    | {"AdRulesError", "AccountsError", "OwnOnlyError"}
+    | {"AdRulesError", "AccountsError", "OwnOnlyError", "AccessError"}
 )
 _START_HINT = "`tally status` shows what runs, `tally up` starts it"
 

@@ -34,6 +34,7 @@ def register(app: typer.Typer) -> None:
     process_app.command()(collector)
     process_app.command()(worker)
     process_app.command()(publisher)
+    process_app.command()(api)
     process_app.command()(auditor)
     app.add_typer(process_app, name="process", hidden=True)
 
@@ -244,6 +245,13 @@ def publisher() -> None:
     run_publisher_process(load_settings())
 
 
+def api() -> None:
+    """Answer questions over HTTP."""
+    from orchestration.api import run_api_process
+
+    run_api_process(load_settings())
+
+
 def auditor() -> None:
     """Compare all stores for ever, at low priority."""
     from orchestration.auditor import run_auditor_process
@@ -259,6 +267,7 @@ def urls(settings: Settings) -> dict[str, str]:
     return {
         "Dagster": f"http://127.0.0.1:{settings.dagster_port}",
         "Collector": f"http://{settings.collector_host}:{settings.collector_port}",
+        "API": f"http://{settings.api_host}:{settings.api_port}",
         "ClickHouse": without_credentials(settings.clickhouse_url),
         **addresses(settings),
     }

@@ -119,7 +119,15 @@ def _streaming(settings: Settings) -> list[ProcessSpec]:
         ready=WorkerReady(StackPaths(settings.home).publisher_stats),
         environment={**environment, "POLARS_MAX_THREADS": "1"},
     )
-    return [collector, *workers, publisher]
+    api = ProcessSpec(
+        name="api",
+        phase=Phase.STREAMING,
+        command=(*tally, "process", "api"),
+        ready=HttpReady(_reachable(settings.api_host), settings.api_port, "/readyz"),
+        port=PortUse("the API", settings.api_port, "TALLY_API_PORT", settings.api_host),
+        environment={**environment, "POLARS_MAX_THREADS": "1"},
+    )
+    return [collector, *workers, publisher, api]
 
 
 @dataclass(frozen=True, slots=True)

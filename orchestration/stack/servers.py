@@ -25,6 +25,7 @@ _OTHER_PORTS = (
     "clickhouse_port",
     "redis_port",
     "collector_port",
+    "api_port",
     "dagster_port",
     "realtime_grpc_port",
     "batch_grpc_port",

@@ -24,12 +24,13 @@ from starlette.routing import Route
 from resources.event_log import open_event_log
 from resources.event_log.base import EventLog, EventLogError
 from resources.raw_store import RawStore, RawStoreError, open_raw_store
+from resources.token_bucket import TokenBucket
 from streaming.collector.answers import check_choice, error, json_answer, receipt_answer, verdict_answer
 from streaming.collector.body import RefusedRequestError, decompress
 from streaming.collector.config import CollectorConfig, WriteKey, workspace_of
 from streaming.collector.group_commit import GroupCommit
 from streaming.collector.health import LogHealth
-from streaming.collector.limits import ByteBudget, TokenBucket
+from streaming.collector.limits import ByteBudget
 from streaming.collector.mappings import mapping_for, sent_at
 from streaming.collector.metrics import Metrics
 from streaming.collector.receipts import look_up

@@ -39,7 +39,7 @@ def run_collector(config: CollectorConfig) -> None:
     server.run(sockets=[listening])
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, who: str = "the collector") -> socket.socket:
     """Bind before anything is opened, so that a port in use is said in one clear sentence."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
@@ -48,5 +48,5 @@ def listen(host: str, port: int) -> socket.socket:
         listening.bind((host, port))
     except OSError as error:
         listening.close()
-        raise OSError(error.errno, f"the collector cannot listen on {host}:{port}: {error.strerror}") from error
+        raise OSError(error.errno, f"{who} cannot listen on {host}:{port}: {error.strerror}") from error
     return listening

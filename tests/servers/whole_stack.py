@@ -18,7 +18,7 @@ import httpx
 from deploy.servers.ports import free_port
 
 _PORTS = (
-    *("clickhouse", "redis", "collector", "dagster", "realtime_grpc", "batch_grpc"),
+    *("clickhouse", "redis", "collector", "api", "dagster", "realtime_grpc", "batch_grpc"),
     *("kafka", "kafka_controller", "mongodb", "s3", "postgresql"),
 )
 

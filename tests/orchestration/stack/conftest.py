@@ -17,7 +17,8 @@ from orchestration.stack import leftovers
 def settings(tmp_path: Path) -> Iterator[Settings]:
     """Settings on free ports; whatever the test leaves running is ended."""
     ports = {
-        name: free_port() for name in ("clickhouse", "redis", "collector", "dagster", "realtime_grpc", "batch_grpc")
+        name: free_port()
+        for name in ("clickhouse", "redis", "collector", "api", "dagster", "realtime_grpc", "batch_grpc")
     }
     made = Settings(home=tmp_path / "home", **{f"{name}_port": port for name, port in ports.items()})
     yield made

@@ -9,9 +9,10 @@ import tracemalloc
 import pytest
 import zstandard
 
+from resources.token_bucket import TokenBucket
 from streaming.collector.body import RefusedRequestError, decompress
 from streaming.collector.config import parse_write_keys
-from streaming.collector.limits import ByteBudget, TokenBucket
+from streaming.collector.limits import ByteBudget
 
 MIB = 1 << 20
 
