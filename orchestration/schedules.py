@@ -7,7 +7,7 @@ Belongs here: clocks and guards. Does not belong here: what runs (`orchestration
 | minute 1 | close the ingest hour that is over (realtime) |
 | minute 3 | seal the event hour that is over, all networks |
 | 00:12 | seal the day that is over, then the marts |
-| 00:14 | seal the sessions of the day before it: one may last 24 hours |
+| 00:14 | seal the sessions of the days before it that are due: one may last 24 hours |
 | 02:20 to 05:20, each hour | the low-load window: maintenance, if the machine has nothing better to do |
 
 Minute 3: an hour is complete two minutes after its end, and the sensor keeps the archive under a minute behind.
@@ -100,17 +100,17 @@ def build_batch_schedules(*, running: bool) -> list[dg.ScheduleDefinition]:
 
     @dg.schedule(
         name="daily_sessions",
-        job_name="seal_sessions",
+        job_name="seal",
         cron_schedule="14 0 * * *",
         execution_timezone="UTC",
         default_status=_status(running),
-        description="Cuts the sessions that began on the day before yesterday, for all networks, in one run.",
+        description="Cuts the sessions of the day before yesterday, and of days of the last week that are stale.",
         tags={"domain": "sessions"},
     )
     def daily_sessions(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-        day = day_start(context.scheduled_execution_time) - 2 * DAY
-        first, last = event_day_key(day, NETWORKS[0]), event_day_key(day, NETWORKS[-1])
-        return dg.RunRequest(tags=dict(zip(_RANGE, (first, last), strict=True)))
+        end = day_start(context.scheduled_execution_time)
+        config = {"start": (end - 8 * DAY).isoformat(), "end": end.isoformat()}
+        return dg.RunRequest(run_config={"ops": {"seal_range": {"config": config}}})
 
     marts = dg.ScheduleDefinition(
         name="daily_marts",

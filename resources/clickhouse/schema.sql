@@ -414,7 +414,7 @@ ENGINE = {{ merge_tree('ReplacingMergeTree', 'at') }}
 ORDER BY auditor;
 
 -- What sessions look at in an event (macro session_event_columns), by day and actor, so that one actor's day is a few granules.
--- The projection answers "what has come since this log position?" without a scan. A row may be there twice after a repair.
+-- The projection gives "what has come since this log position?" without a scan. A row may be there twice after a repair.
 CREATE TABLE IF NOT EXISTS session_events
 (
     workspace LowCardinality(String),
@@ -435,7 +435,7 @@ CREATE TABLE IF NOT EXISTS session_events
     log_offset Int64,
     PROJECTION by_position
     (
-        SELECT workspace, network, actor, device_id, event_time, log_topic, log_partition, log_offset
+        SELECT *
         ORDER BY log_topic, log_partition, log_offset
     )
 )

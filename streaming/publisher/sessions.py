@@ -19,7 +19,8 @@ from typing import Any
 import polars as pl
 from clickhouse_connect.driver.external import ExternalData
 
-from analytics.sessions import IDENTITY, LONGEST, SESSION_EVENT_SCHEMA, SESSION_SCHEMA, sessionise
+from analytics.session_growth import grow
+from analytics.sessions import GAP, IDENTITY, LONGEST, SESSION_EVENT_SCHEMA, SESSION_SCHEMA, identified, sessionise
 from resources.clickhouse import Client, insert_frame, open_clickhouse, query_frame
 from resources.crashpoints import crashpoint
 
@@ -41,7 +42,7 @@ LEFT JOIN
 SETTINGS join_use_nulls = 1
 """
 _NEW = """
-SELECT workspace, network, actor, device_id, event_time, log_topic, log_partition, log_offset
+SELECT toString(event_id) AS event_id, * EXCEPT (event_id)
 FROM session_events
 WHERE {condition}
 ORDER BY log_topic, log_partition, log_offset
@@ -98,9 +99,9 @@ def take_round(client: Client) -> int:
     new = _new_rows(client, reached)
     if new.is_empty():
         return 0
-    active = new.filter((pl.col("actor") != "") | (pl.col("device_id") != ""))
+    active = identified(_as_events(new))
     people = active.group_by(IDENTITY).agg(pl.col("event_time").min().alias("since"))
-    changed = [_cut_again(client, group) for group in _by_age(people)]
+    changed = [_cut(client, group, active) for group in _by_age(people)]
     rows = pl.concat(changed).with_columns(pl.lit(version, pl.UInt64).alias("version")) if changed else pl.DataFrame()
     if _newest(query_frame(client, _REACHED)) != version - 1:
         return new.height  # the tables were emptied meanwhile, to be made anew: what was read is no longer so
@@ -135,17 +136,34 @@ def _by_age(people: pl.DataFrame) -> Sequence[pl.DataFrame]:
     return [group for group in (people.filter(recent), people.filter(~recent)) if not group.is_empty()]
 
 
-def _cut_again(client: Client, people: pl.DataFrame) -> pl.DataFrame:
-    """What changes for these people (IDENTITY, `since`): rows of live_sessions without their version.
+def _cut(client: Client, people: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
+    """What changes for these people (IDENTITY, `since`) by their new events: rows of live_sessions, not yet versioned.
+
+    Who went on after the last session needs that session only; who has an event at or before its end is cut again from
+    events. What a row stored twice or a repeated round brings is such an event, so nothing counts twice.
+    """
+    first = people["since"].min()
+    assert isinstance(first, datetime)  # noqa: S101 # a group is never empty, and event times never null
+    known = _of_people(client, _SESSIONS, people, first - LONGEST - GAP)
+    known = known.rename({name: name[:-1] for name in known.columns if name.endswith("_id_")})
+    known = known.select(pl.col(name).cast(dtype) for name, dtype in SESSION_SCHEMA.items())
+    last = known.sort("started_at").unique(IDENTITY, keep="last")
+    late = people.join(last, on=IDENTITY).filter(pl.col("since") <= pl.col("ended_at")).select(IDENTITY)
+    on_time = new.join(people, on=IDENTITY, how="semi").join(late, on=IDENTITY, how="anti")
+    grown, hard = grow(last.join(late, on=IDENTITY, how="anti"), sessionise(on_time), on_time)
+    rows = [grown.with_columns(pl.lit(value=False).alias("gone"))]
+    again = people.join(pl.concat([late, hard]), on=IDENTITY, how="semi")
+    if not again.is_empty():
+        rows.append(_cut_again(client, again, known.join(again, on=IDENTITY, how="semi")))
+    return pl.concat(rows)
+
+
+def _cut_again(client: Client, people: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
+    """As `_cut`, from events. `known`: their sessions as they stand.
 
     Sessions before the one that holds the oldest new event stay as they are. That one still begins at its first event,
     or at the new one where there is none; from there on everything is cut again.
     """
-    first = people["since"].min()
-    assert isinstance(first, datetime)  # noqa: S101 # a group is never empty, and event times never null
-    known = _of_people(client, _SESSIONS, people, first - LONGEST)
-    known = known.rename({name: name[:-1] for name in known.columns if name.endswith("_id_")})
-    known = known.select(pl.col(name).cast(dtype) for name, dtype in SESSION_SCHEMA.items())
     begun = (
         known.join(people, on=IDENTITY)
         .filter(pl.col("started_at") <= pl.col("since"))
@@ -155,19 +173,19 @@ def _cut_again(client: Client, people: pl.DataFrame) -> pl.DataFrame:
     )
     since = people.join(begun, on=IDENTITY, how="left").select(*IDENTITY, pl.coalesce("begun", "since").alias("since"))
     start = since["since"].min()
-    assert isinstance(start, datetime)  # noqa: S101 # as above
-    events = (
-        _of_people(client, _EVENTS, people, start)
-        .join(since, on=IDENTITY)
-        .filter(pl.col("event_time") >= pl.col("since"))
-        .unique(["workspace", "event_id"])
-        .select(pl.col(name).cast(dtype) for name, dtype in SESSION_EVENT_SCHEMA.items())
-    )
+    assert isinstance(start, datetime)  # noqa: S101 # there are people
+    events = _as_events(_of_people(client, _EVENTS, people, start)).join(since, on=IDENTITY)
+    after = sessionise(events.filter(pl.col("event_time") >= pl.col("since")).drop("since"))
     before = known.join(since, on=IDENTITY).filter(pl.col("started_at") >= pl.col("since")).select(known.columns)
-    after = sessionise(events)
     gone = before.join(after, on="session_id", how="anti").with_columns(pl.lit(value=True).alias("gone"))
     new = after.join(before, on=_SAME, how="anti").with_columns(pl.lit(value=False).alias("gone"))
     return pl.concat([gone, new])
+
+
+def _as_events(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows of session_events as SESSION_EVENT_SCHEMA, each event once."""
+    events = rows.select(pl.col(name).cast(dtype) for name, dtype in SESSION_EVENT_SCHEMA.items())
+    return events.unique(["workspace", "event_id"])
 
 
 def _of_people(client: Client, sql: str, people: pl.DataFrame, start: datetime) -> pl.DataFrame:
