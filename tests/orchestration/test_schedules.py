@@ -87,3 +87,9 @@ def test_too_much_to_do_is_said_with_numbers(load: Load, reason: str) -> None:
 def test_every_clock_is_utc() -> None:
     for one in (*build_batch_schedules(running=False), build_close_schedule(running=False)):
         assert one.execution_timezone == "UTC"
+
+
+def test_sessions_are_sealed_for_every_stale_day_of_the_last_week(instance: dg.DagsterInstance) -> None:
+    request = ask("daily_sessions", datetime(2026, 5, 9, 0, 14, tzinfo=UTC), instance, {})
+    config = request.run_config["ops"]["seal_range"]["config"]
+    assert config == {"start": "2026-05-01T00:00:00+00:00", "end": "2026-05-09T00:00:00+00:00"}
