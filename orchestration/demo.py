@@ -9,10 +9,13 @@ import fcntl
 import os
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+import orjson
 
 from orchestration.settings import DEFAULT_HOME, SETTINGS_FILE, Settings
 from orchestration.stack import leftovers
@@ -94,6 +97,34 @@ def send_history(
     finally:
         sink.close()
     return truth
+
+
+PLANTED_TREND = "eclipse"
+PLANTED_SPAM = "buy_now"
+
+
+def plant_trends(settings: Settings, now: datetime) -> None:
+    """Post as forty people about one topic, and as one bot, three hundred times, with six people about another."""
+    posts = [(f"p{number}", PLANTED_TREND) for number in range(40)]
+    posts += [(f"p{number}", PLANTED_SPAM) for number in range(6)] + [("bot", PLANTED_SPAM)] * 300
+    rows = [
+        orjson.dumps(
+            {
+                "event_id": str(uuid.uuid4()),
+                "type": "post.created",
+                "network": "sim",
+                "actor": actor,
+                "topics": [topic],
+                "occurred_at": (now - timedelta(milliseconds=number)).isoformat(),
+            }
+        )
+        for number, (actor, topic) in enumerate(posts)
+    ]
+    sink = collector_sink(settings)
+    try:
+        sink(rows)
+    finally:
+        sink.close()
 
 
 class LiveStream:

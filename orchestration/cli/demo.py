@@ -82,6 +82,7 @@ def demo(
             _attribution(settings, shown)
             if data is None:
                 live = _stream(settings, shown)
+                _trends(settings, shown)
             tell(settings, shown, time.monotonic() - begun, stays=not leave, as_json=json)
             if not leave:
                 _stay(live)
@@ -263,6 +264,41 @@ def _stream(settings: Settings, shown: Shown) -> LiveStream:
         else:
             done(f"{live.failure or 'nothing arrives'} {verdict}")
     return live
+
+
+def _trends(settings: Settings, shown: Shown) -> None:
+    """Plant a crowd and a bot, and wait until the board has the crowd first and the bot dampened."""
+    from contracts.trend_boards import BoardId
+    from orchestration.demo import PLANTED_SPAM, PLANTED_TREND, plant_trends
+    from resources.cache import open_cache
+    from resources.clickhouse import open_clickhouse
+    from serving.trends import read_board
+
+    workspace = settings.write_keys.get_secret_value().split("=")[0].strip()
+    place = BoardId(workspace, "sim", "5m", "hashtag")
+    spam = PLANTED_SPAM.replace("_", "")
+    with step("trending topics") as done:
+        client, cache = open_clickhouse(settings.clickhouse_url), open_cache(settings.cache_url)
+        began = time.monotonic()
+        plant_trends(settings, datetime.now(UTC))
+        board: dict[str, dict[str, object]] = {}
+        while not {PLANTED_TREND, spam} <= board.keys() and time.monotonic() < began + LIVE_SECONDS:
+            time.sleep(0.1)
+            entries = read_board(client, cache, place).entries
+            board = {entry["topic"]: entry for entry in entries.iter_rows(named=True)}
+        seconds = time.monotonic() - began
+        cache.close()
+        crowd, bot = board.get(PLANTED_TREND, {}), board.get(spam, {})
+        ok = bool(crowd and bot) and not crowd["dampening"] and bot["dampening"] == "one_actor"
+        ok = ok and int(str(crowd["rank"])) < int(str(bot["rank"]))
+        verdict = shown.check("trending topics", ok=ok)
+        if crowd and bot:
+            done(
+                f"#{PLANTED_TREND} by 40 people is on the board after {duration(seconds)}; #{PLANTED_SPAM}, 300 times "
+                f"by a bot, counts as {bot['effective_actors']:.1f} people {verdict}"
+            )
+        else:
+            done(f"the planted topics are not on the board {verdict}")
 
 
 def _newest(settings: Settings) -> datetime | None:

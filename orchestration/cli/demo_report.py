@@ -138,6 +138,7 @@ def _next_commands(settings: Settings, shown: Shown) -> list[str]:
         'tally sql "SELECT type, count() FROM events GROUP BY type ORDER BY 2 DESC"',
         "tally attribution --compare --from -2d && tally social rates --from -2d",
         'tally sql --engine duckdb "SELECT network, count(*) FROM raw GROUP BY ALL"',
+        "tally trends --watch",
         "tally ledger && tally verify && tally quarantine list",
         f"curl -H 'Authorization: Bearer {key}' -H 'Content-Type: application/x-ndjson' -d {shlex.quote(event)} "
         f"http://{settings.collector_host}:{settings.collector_port}/v1/events",
