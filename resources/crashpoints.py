@@ -30,6 +30,7 @@ POINTS: dict[str, str] = {
     "live.after_lookup": "known ids were looked up, nothing is inserted",
     "live.after_events": "new events are in ClickHouse, the batch's other verdicts are not",
     "live.after_rejects": "all of a batch is in ClickHouse, its offsets are not committed",
+    "live_ads.rows_written": "ads of open hours are made anew, readers see what was made before",
     # archive
     "archive.object_written": "a part's object is there, its manifest is not",
     "archive.manifest_written": "a part is live, nobody has been told",

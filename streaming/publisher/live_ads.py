@@ -20,6 +20,7 @@ from analytics.ads import FACT_COLUMNS, credit_facts, credits_of, event_facts
 from contracts.ads import TOUCH_OF_TYPE, AdRules, ad_rules
 from resources.clickhouse import Client, insert_frame, open_clickhouse, query_frame
 from resources.clickhouse.sql import render
+from resources.crashpoints import crashpoint
 
 MOST_HOURS = 240
 """Hours made in one run, the newest first: a backlog does not keep the current hour waiting for long."""
@@ -130,6 +131,7 @@ def _make(client: Client, rules: AdRules, due: pl.DataFrame, generation: int) ->
     for table, rows in (("live_ad_facts", together), ("live_ad_credits", earned)):
         slot = pl.int_range(pl.len(), dtype=pl.UInt32).over("source_hour").alias("slot")
         insert_frame(client, table, rows.join(sides, on="source_hour").with_columns(slot), token=f"{table}/{token}")
+    crashpoint("live_ads.rows_written")
     done = sides.with_columns(due["reach"].cast(pl.UInt64).alias("events"))
     insert_frame(client, "live_ad_hours", done, token=f"live_ad_hours/{token}")
 

@@ -48,6 +48,11 @@ _TABLES = {
     "live_sessions": "SELECT toString(session_id) AS session_id, actor, started_at, ended_at, events, path"
     " FROM live_sessions FINAL WHERE gone = 0",
     "sessions": "SELECT toString(session_id) AS session_id, actor, started_at, ended_at, events, path FROM sessions",
+    "live_ads": "SELECT toUnixTimestamp(bucket) AS at, dataset, dimension, member, measure, value"
+    " FROM live_ad_facts FINAL WHERE (source_hour, generation) IN"
+    " (SELECT source_hour, max(generation) FROM live_ad_hours GROUP BY source_hour)",
+    "facts": "SELECT toUnixTimestamp(bucket) AS at, dataset, network, dimension, member, measure, value FROM facts",
+    "ad_credits": "SELECT conversion_id, touch_id, kind, credit_linear, revenue_linear FROM ad_credits",
     "seals": "SELECT toString(dataset) AS dataset, toUnixTimestamp(bucket) AS at, toString(network) AS network, rows,"
     " events, checksum, cause FROM seals ORDER BY dataset, at, network, sealed_at",
     "restatements": "SELECT dataset, metric, toUnixTimestamp(bucket) AS at, workspace, network, type, dimension,"

@@ -37,6 +37,7 @@ from resources.event_log.base import OffsetRange
 from resources.raw_store import open_raw_store
 from resources.raw_store.base import PositionRange, QuarantineFilter
 from streaming.intake import Submission, admit
+from streaming.publisher.live_ads import refresh_live_ads
 from streaming.publisher.sessions import take_round
 from streaming.sources.files import wait_until_processed
 from streaming.worker.config import WorkerConfig
@@ -144,12 +145,14 @@ class Journey:
         stop.set()
         for thread in threads:
             thread.join(30)
-        self.cut_sessions()
+        self.publish_live()
 
-    def cut_sessions(self) -> None:
+    def publish_live(self) -> None:
         """Do what the publisher does all the time."""
         with open_clickhouse(self.settings.clickhouse_url) as client:
             while take_round(client):
+                pass
+            while refresh_live_ads(client, datetime.now(UTC)):
                 pass
 
     def ranges(self) -> list[OffsetRange]:
@@ -229,12 +232,12 @@ def damage(journey: Journey) -> None:
 
 def repair(journey: Journey) -> None:
     replay_window(journey.settings, EVERYTHING.start, EVERYTHING.end, lambda _text: None)
-    journey.cut_sessions()
+    journey.publish_live()
 
 
 def rebuild(journey: Journey) -> None:
     rebuild_live(journey.settings, lambda _text: None)
-    journey.cut_sessions()
+    journey.publish_live()
 
 
 def tidy(journey: Journey) -> None:

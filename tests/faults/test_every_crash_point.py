@@ -40,6 +40,7 @@ STAGE_OF = {
     "raw.": "work",
     "live.": "work",
     "live_sessions.": "work",
+    "live_ads.": "work",
     "sessions.": "seal",
     "archive.": "seal",
     "archive_index.": "seal",
