@@ -7,7 +7,7 @@ HTTP.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,10 +31,10 @@ class Answered:
     body: bytes
     version: int
     next_cursor: str = ""
+    etag: str = field(init=False)
 
-    @property
-    def etag(self) -> str:
-        return etag_of(self.body)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "etag", etag_of(self.body))
 
 
 def etag_of(body: bytes) -> str:
@@ -57,7 +57,7 @@ def answer_metric(client: Client, question: Question) -> Answered:
     return Answered(page.body(), given.sequence, cursor)
 
 
-def explain_metric(client: Client, query: MetricQuery, at: datetime, version: int) -> Answered:
+def explain_metric(client: Client, query: MetricQuery, at: datetime) -> Answered:
     """Explain a workspace's number. Of what all workspaces share, only what its own numbers rest on is told.
 
     A seal and an archive part count rows of every workspace: these counts are left out, and so are networks in which
@@ -77,7 +77,7 @@ def explain_metric(client: Client, query: MetricQuery, at: datetime, version: in
         "archive_parts": _parts(found),
         "restatements": _instants(found.restatements.drop("workspace")),
     }
-    return Answered(orjson.dumps(document), version)
+    return Answered(orjson.dumps(document), found.answer.sequence)
 
 
 def _networks(client: Client, query: MetricQuery, given: MetricAnswer) -> list[str]:

@@ -17,12 +17,15 @@ from starlette.responses import Response
 from resources.clickhouse import Client
 from serving.access.store import AccessStore
 from serving.api import routes_keys, routes_metrics, routes_system
+from serving.api.cache import AnswerCache
 from serving.api.callers import Callers
 from serving.api.config import ApiConfig
 from serving.api.desk import Desk
 from serving.api.problems import ProblemError, of_query_error, shown
 from serving.api.state import Api
 from serving.api.stores import Stores
+from serving.api.telemetry import Observed, Telemetry
+from serving.api.versions import Versions
 from serving.errors import QueryError
 
 _log = logging.getLogger(__name__)
@@ -41,13 +44,19 @@ def build_app(config: ApiConfig, open_client: Callable[[str], Client] | None = N
     """
     stores = Stores(config.clickhouse_url, config.cache_url, open_client)
     access = AccessStore(config.access_url)
-    api = Api(config, stores, access, Callers(access, config.requests_per_second), Desk(stores, config))
+    telemetry = Telemetry()
+    versions = Versions(stores, telemetry, config.live_staleness)
+    cache = AnswerCache(stores, versions, telemetry, config)
+    callers = Callers(access, config.requests_per_second)
+    api = Api(config, stores, access, callers, Desk(stores, cache), telemetry)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        versions.start()
         try:
             yield
         finally:
+            await versions.close()
             stores.close()
             access.close()
 
@@ -56,6 +65,7 @@ def build_app(config: ApiConfig, open_client: Callable[[str], Client] | None = N
         redirect_slashes=False,
     )  # fmt: skip
     app.state.api = api
+    app.add_middleware(Observed, telemetry=telemetry)
     for module in (routes_metrics, routes_keys, routes_system):
         app.include_router(module.router)
     app.add_exception_handler(ProblemError, _problem)

@@ -1,6 +1,6 @@
 """The desk: every question of the API passes here, whatever it came by.
 
-Belongs here: which answers are computed, and how they are asked for. Does not belong here: HTTP, reading parameters.
+Belongs here: which answers there are, under which key each is kept. Does not belong here: HTTP, reading parameters.
 """
 
 from __future__ import annotations
@@ -12,26 +12,44 @@ import orjson
 from contracts.trend_boards import BoardId
 from resources.clickhouse import Client
 from serving.api.answers import Answered, answer_metric, board_document, explain_metric
-from serving.api.config import ApiConfig
+from serving.api.cache import AnswerCache
 from serving.api.questions import Question
 from serving.api.stores import Stores
 from serving.trends import read_board
 
 
 class Desk:
-    def __init__(self, stores: Stores, config: ApiConfig) -> None:
-        self.stores = stores
-        self._config = config
+    """Answers of one process. `least` is a version that the caller has seen: no older answer is given."""
 
-    async def metric(self, question: Question) -> Answered:
-        return await self.stores.ask(lambda client: answer_metric(client, question))
+    def __init__(self, stores: Stores, cache: AnswerCache) -> None:
+        self._stores = stores
+        self._cache = cache
 
-    async def explain(self, question: Question, at: datetime) -> Answered:
-        return await self.stores.ask(lambda client: explain_metric(client, question.query, at, 0))
+    async def metric(self, question: Question, least: int = 0) -> Answered:
+        return await self._cache.get(
+            f"metric/{question.key}",
+            lambda client: answer_metric(client, question),
+            closed_from=_closed_from(question),
+            least=least,
+        )
+
+    async def explain(self, question: Question, at: datetime, least: int = 0) -> Answered:
+        return await self._cache.get(
+            f"explain/{question.key}",
+            lambda client: explain_metric(client, question.query, at),
+            closed_from=_closed_from(question),
+            least=least,
+        )
 
     async def board(self, board: BoardId, as_of: datetime | None, limit: int) -> Answered:
+        """A board. The publisher makes one every second, with or without events: its version is its own."""
+
         def read(client: Client) -> Answered:
-            found = read_board(client, self.stores.cache, board, as_of=as_of, limit=limit)
+            found = read_board(client, self._stores.cache, board, as_of=as_of, limit=limit)
             return Answered(orjson.dumps(board_document(found, datetime.now(UTC))), found.version)
 
-        return await self.stores.ask(read)
+        return await self._cache.get_for(f"board/{tuple(board)!r}/{as_of}/{limit}", read)
+
+
+def _closed_from(question: Question) -> datetime | None:
+    return None if question.query.as_of is not None else question.closed_from

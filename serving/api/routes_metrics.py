@@ -42,6 +42,14 @@ End = Annotated[str | None, Query(alias="to", description="End, exclusive (defau
 Grain = Annotated[str, Query(description="minute, hour, day, week, month or total")]
 Zone = Annotated[str, Query(description="IANA zone of buckets, and of times without an offset")]
 AsOf = Annotated[str | None, Query(description="Answer from what was known then")]
+MinVersion = Annotated[
+    int,
+    Header(
+        alias="Tally-Min-Version",
+        ge=0,
+        description="The Tally-Version of an answer you have: no older one is given, by whichever replica",
+    ),
+]
 IfNoneMatch = Annotated[str | None, Header(description="ETags that are known already: answered with 304")]
 
 
@@ -68,6 +76,7 @@ async def get_metric(
     limit: Annotated[int | None, Query(description="Rows; of a grouped answer those of a page (default 1,000)")] = None,
     order: Annotated[str, Query(description="bucket, value or -value (largest first)")] = "bucket",
     cursor: Annotated[str | None, Query(description="Next page: `rel=next` of the header Link")] = None,
+    least: MinVersion = 0,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """A metric by buckets and groups. The same question over the same data has the same bytes and ETag.
@@ -76,7 +85,7 @@ async def get_metric(
     """
     given = Parameters(start, end, grain, tz, by, where, as_of, limit, order, cursor)
     question = read_question(metric, caller.workspace, given, datetime.now(UTC))
-    answered = await api.desk.metric(question)
+    answered = await api.desk.metric(question, least)
     response = conditional(answered.body, if_none_match, answered)
     if answered.next_cursor:
         following = request.url.include_query_params(cursor=answered.next_cursor)
@@ -95,13 +104,14 @@ async def explain_metric(
     tz: Zone = "UTC",
     where: Where = [],  # noqa: B006 # FastAPI copies it
     as_of: AsOf = None,
+    least: MinVersion = 0,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """One number down to its formula, SQL, builds, log offsets, archive parts and restatements."""
     moment = read_time("at", at, zone(tz))
     given = Parameters(grain=grain, tz=tz, where=where, as_of=as_of)
     question = read_explained(metric, caller.workspace, given, moment, datetime.now(UTC))
-    answered = await api.desk.explain(question, moment)
+    answered = await api.desk.explain(question, moment, least)
     return conditional(answered.body, if_none_match, answered)
 
 
@@ -126,7 +136,7 @@ async def get_trends(
 
 def conditional(body: bytes, if_none_match: str | None, answered: Answered | None = None) -> Response:
     """The body, or 304 when the caller has it. Nothing between us and the caller may keep it without asking us."""
-    etag = etag_of(body)
+    etag = answered.etag if answered is not None else etag_of(body)
     headers = {"ETag": etag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
     if answered is not None:
         headers["Tally-Version"] = str(answered.version)

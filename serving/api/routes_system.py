@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 from fastapi import APIRouter
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from serving.api.problems import ProblemError
 from serving.api.state import ApiState
@@ -25,3 +25,9 @@ async def readyz(api: ApiState) -> Response:
     if answer != 1:
         raise ProblemError("unavailable", f"ClickHouse answers {answer!r} to SELECT 1", retry_after=2)
     return Response(orjson.dumps({"status": "ready"}), media_type="application/json")
+
+
+@router.get("/metrics")
+async def metrics(api: ApiState) -> Response:
+    """Numbers of this process, for Prometheus."""
+    return PlainTextResponse(api.telemetry.render(), media_type="text/plain; version=0.0.4")

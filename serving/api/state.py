@@ -19,6 +19,7 @@ from serving.api.callers import Caller, Callers
 from serving.api.config import ApiConfig
 from serving.api.desk import Desk
 from serving.api.stores import Stores
+from serving.api.telemetry import Telemetry
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Api:
     access: AccessStore
     callers: Callers
     desk: Desk
+    telemetry: Telemetry
 
 
 def api_of(request: Request) -> Api:

@@ -49,18 +49,22 @@ class Stores:
             return self._client
 
     async def ask(self, question: Callable[[Client], T]) -> T:
-        """Run a question in a thread of its own. Raises ProblemError: `busy` or `unavailable`."""
+        """Run a question to ClickHouse in a thread. Raises ProblemError: `busy` or `unavailable`."""
+        return await self.run(lambda: question(self.client()))
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """The same for work that may need no ClickHouse."""
         if self._waiting >= MOST_WAITING:
             raise ProblemError("busy", f"{self._waiting} questions wait already", retry_after=_RETRY_AFTER)
         self._waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, question)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, work)
         finally:
             self._waiting -= 1
 
-    def _run(self, question: Callable[[Client], T]) -> T:
+    def _run(self, work: Callable[[], T]) -> T:
         try:
-            return question(self.client())
+            return work()
         except (ClickHouseError, ClickHouseUnavailableError, OSError) as error:
             if is_transient(error):
                 raise ProblemError(
