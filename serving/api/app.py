@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from resources.clickhouse import Client
 from serving.access.store import AccessStore
-from serving.api import routes_keys, routes_metrics, routes_system
+from serving.api import routes_graphql, routes_keys, routes_metrics, routes_system
 from serving.api.cache import AnswerCache
 from serving.api.callers import Callers
 from serving.api.config import ApiConfig
@@ -66,7 +66,7 @@ def build_app(config: ApiConfig, open_client: Callable[[str], Client] | None = N
     )  # fmt: skip
     app.state.api = api
     app.add_middleware(Observed, telemetry=telemetry)
-    for module in (routes_metrics, routes_keys, routes_system):
+    for module in (routes_metrics, routes_graphql, routes_keys, routes_system):
         app.include_router(module.router)
     app.add_exception_handler(ProblemError, _problem)
     app.add_exception_handler(QueryError, _query_error)

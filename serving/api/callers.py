@@ -50,8 +50,7 @@ class Callers:
         if key is None or not key.is_good(datetime.now(UTC)):
             raise ProblemError("no-key", "this API key is not known here, has expired or was revoked")
         self._spend(key.id)
-        if not may(key.role, action):
-            raise ProblemError("not-allowed", f"a key of role {key.role} may not {action.value.replace('_', ' ')}")
+        require(key.role, action)
         return Caller(key.id, key.workspace, key.role)
 
     def forget(self) -> None:
@@ -85,3 +84,9 @@ class Callers:
                 f"a key may send {self._rate:g} requests a second, and saves up {self._burst:g} s of them",
                 retry_after=math.ceil(wait),
             )
+
+
+def require(role: Role, action: Action) -> None:
+    """Raise ProblemError unless the role may do that."""
+    if not may(role, action):
+        raise ProblemError("not-allowed", f"a key of role {role} may not {action.value.replace('_', ' ')}")

@@ -54,10 +54,12 @@ class Service:
     def get(self, path: str, role: str = "admin", workspace: str = "acme", **headers: str) -> Any:
         return self.request("GET", path, role, workspace, **headers)
 
-    def request(self, method: str, path: str, role: str = "admin", workspace: str = "acme", **headers: str) -> Any:
+    def request(
+        self, method: str, path: str, role: str = "admin", workspace: str = "acme", body: Any = None, **headers: str
+    ) -> Any:
         sent = {"Authorization": f"Bearer {self.keys[workspace, role]}"}
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
-        return self.http.request(method, path, headers=sent)
+        return self.http.request(method, path, headers=sent, content=body)
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,7 @@ ROUTES = {
     ("GET", "/v1/metrics/{id}"): EVERY,
     ("GET", "/v1/trends"): EVERY,
     ("GET", "/v1/metrics/{id}/explain"): ANALYSTS,
+    ("POST", "/graphql"): EVERY,
     ("GET", "/v1/keys"): ADMINS,
     ("DELETE", "/v1/keys/{id}"): ADMINS,
 }
@@ -34,7 +35,9 @@ EXAMPLES = {
     "/v1/trends": "/v1/trends",
     "/v1/metrics/{id}/explain": "/v1/metrics/events/explain?at=2026-03-02T03:00",
     "/v1/keys": "/v1/keys",
+    "/graphql": "/graphql",
 }
+BODIES = {"/graphql": '{"query": "{ metrics { id } }"}'}
 
 
 def _spare_key(service: Any, workspace: str) -> str:
@@ -58,12 +61,12 @@ def test_a_role_may_do_what_the_matrix_says_and_nothing_else(service: Any, route
     method, path = route
     for role in Role:
         url = EXAMPLES.get(path) or f"/v1/keys/{_spare_key(service, 'acme')}"
-        given = service.request(method, url, role)
+        given = service.request(method, url, role, body=BODIES.get(path))
         if role in roles:
             assert given.status_code in {200, 204}, (role, given.text)
         else:
             assert (given.status_code, given.json()["type"]) == (403, "urn:tally:problem:not-allowed"), role
-        without = service.http.request(method, url)
+        without = service.http.request(method, url, content=BODIES.get(path))
         assert (without.status_code, without.headers["WWW-Authenticate"]) == (401, 'Bearer realm="tally"')
 
 
