@@ -6,6 +6,8 @@ this process 65 MB (a test looks at `sys.modules`).
 
 from __future__ import annotations
 
+import socket
+
 import uvicorn
 
 from orchestration.settings import Settings
@@ -15,12 +17,16 @@ from streaming.collector.main import listen
 from streaming.process import set_up_logging, stop_on_signals
 
 DRAIN_SECONDS = 3
+SLOW_MILLISECONDS = 30_000
 
 
 def run_api_process(settings: Settings) -> None:
     """Serve until SIGTERM: no new connections, running requests are answered. Raises OSError for a port in use."""
     set_up_logging()
     listening = listen(settings.api_host, settings.api_port, "the API")
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        # A live client that takes nothing: closing would wait for ever for what it was sent.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SLOW_MILLISECONDS)
     config = ApiConfig(
         clickhouse_url=settings.clickhouse_url,
         cache_url=settings.cache_url,

@@ -16,11 +16,12 @@ from starlette.responses import Response
 
 from resources.clickhouse import Client
 from serving.access.store import AccessStore
-from serving.api import routes_graphql, routes_keys, routes_metrics, routes_system
+from serving.api import routes_graphql, routes_keys, routes_live, routes_metrics, routes_system
 from serving.api.cache import AnswerCache
 from serving.api.callers import Callers
 from serving.api.config import ApiConfig
 from serving.api.desk import Desk
+from serving.api.live import Hub
 from serving.api.problems import ProblemError, of_query_error, shown
 from serving.api.state import Api
 from serving.api.stores import Stores
@@ -48,7 +49,9 @@ def build_app(config: ApiConfig, open_client: Callable[[str], Client] | None = N
     versions = Versions(stores, telemetry, config.live_staleness)
     cache = AnswerCache(stores, versions, telemetry, config)
     callers = Callers(access, config.requests_per_second)
-    api = Api(config, stores, access, callers, Desk(stores, cache), telemetry)
+    desk = Desk(stores, cache)
+    hub = Hub(desk, versions, telemetry)
+    api = Api(config, stores, access, callers, desk, hub, telemetry)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -56,6 +59,7 @@ def build_app(config: ApiConfig, open_client: Callable[[str], Client] | None = N
         try:
             yield
         finally:
+            await hub.close()
             await versions.close()
             stores.close()
             access.close()
@@ -66,7 +70,7 @@ def build_app(config: ApiConfig, open_client: Callable[[str], Client] | None = N
     )  # fmt: skip
     app.state.api = api
     app.add_middleware(Observed, telemetry=telemetry)
-    for module in (routes_metrics, routes_graphql, routes_keys, routes_system):
+    for module in (routes_metrics, routes_live, routes_graphql, routes_keys, routes_system):
         app.include_router(module.router)
     app.add_exception_handler(ProblemError, _problem)
     app.add_exception_handler(QueryError, _query_error)

@@ -43,15 +43,20 @@ class Callers:
 
     async def admit(self, authorization: str, action: Action) -> Caller:
         """Return who sends this header, if they may do that now. Raises ProblemError: 401, 403, 429 or 503."""
+        key = await self.recognise(authorization)
+        self._spend(key.id)
+        require(key.role, action)
+        return Caller(key.id, key.workspace, key.role)
+
+    async def recognise(self, authorization: str) -> Key:
+        """Return the good key that this header holds. Raises ProblemError: 401 or 503."""
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise ProblemError("no-key", "send your API key as 'Authorization: Bearer KEY'")
         key = await self._find(token.strip())
         if key is None or not key.is_good(datetime.now(UTC)):
             raise ProblemError("no-key", "this API key is not known here, has expired or was revoked")
-        self._spend(key.id)
-        require(key.role, action)
-        return Caller(key.id, key.workspace, key.role)
+        return key
 
     def forget(self) -> None:
         """Look every key up again: one was changed here."""

@@ -18,6 +18,7 @@ from serving.access.store import AccessStore
 from serving.api.callers import Caller, Callers
 from serving.api.config import ApiConfig
 from serving.api.desk import Desk
+from serving.api.live import Hub
 from serving.api.stores import Stores
 from serving.api.telemetry import Telemetry
 
@@ -31,6 +32,7 @@ class Api:
     access: AccessStore
     callers: Callers
     desk: Desk
+    hub: Hub
     telemetry: Telemetry
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 from clickhouse_connect.driver.client import Client
 from starlette.testclient import TestClient
 
@@ -60,6 +64,30 @@ class Service:
         sent = {"Authorization": f"Bearer {self.keys[workspace, role]}"}
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
         return self.http.request(method, path, headers=sent, content=body)
+
+
+@contextmanager
+def listening(app: Any) -> Iterator[str]:
+    """Serve an application on a free port, in a thread; yields its base URL. Streams need a real connection."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 60
+    while not server.started:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(60)
+
+
+@pytest.fixture
+def serve() -> Any:
+    """The function `listening`."""
+    return listening
 
 
 @pytest.fixture(scope="module")
