@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 
-from assets.publishing.seals import digest
+from assets.publishing.checksum import digest
 from resources.clickhouse.sql import render
 
 _COLUMNS = "build_id, bucket, workspace, network, type, dimension, member, events, actors"

@@ -14,8 +14,9 @@ import polars as pl
 
 from assets.partitions import SCOPE_SCHEMA
 from assets.publishing.build import Recipe, build_from_sources
+from assets.publishing.checksum import digest
 from assets.publishing.restate import PUBLISHED_SCOPE, Changes
-from assets.publishing.seals import Build, Dataset, digest
+from assets.publishing.seals import Build, Dataset
 from assets.publishing.sources import NO_REACH, Reach, sources_of_days, without
 from assets.publishing.staging import BuildReport
 from contracts.facts import FACT_DATASETS

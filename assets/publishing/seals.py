@@ -5,8 +5,6 @@ Belongs here: the newest seal, the first seal, and the one insert that publishes
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 from uuid import UUID, uuid4
@@ -114,9 +112,3 @@ def conform(frame: pl.DataFrame, schema: dict[str, pl.DataType]) -> pl.DataFrame
             column = pl.from_epoch(column.cast(pl.Int64), "s").dt.replace_time_zone("UTC")
         columns.append(column.cast(dtype))
     return frame.select(columns)
-
-
-def digest(parts: Iterable[object]) -> int:
-    """A 63-bit hash of the texts of the parts, the same on every machine: what the checksum of a seal is made of."""
-    text = "\n".join(str(part) for part in parts)
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1

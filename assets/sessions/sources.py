@@ -16,7 +16,8 @@ import polars as pl
 
 from assets.partitions import DAY, SCOPE_SCHEMA
 from assets.publishing.build import SOURCES_SCHEMA
-from assets.publishing.seals import bounds, conform, digest, newest_seals
+from assets.publishing.checksum import digest
+from assets.publishing.seals import bounds, conform, newest_seals
 from assets.publishing.sources import Reach, Refused, sources_of_days
 from resources.clickhouse import Client, query_frame
 from resources.clickhouse.sql import render

@@ -21,7 +21,7 @@ from history import History, times
 from lossy_proxy import LossyProxy
 
 import streaming.worker.live
-from assets.engagement import rollup
+from assets.publishing import build as building
 from assets.raw_events.process import Stores
 from assets.sealing import SealRequest, seal_range
 from resources.event_log.base import EventLog, OffsetRange
@@ -184,13 +184,13 @@ def test_the_row_that_publishes(
         history.saw_sealed(f"10 o'clock, sealed {restated} times", platform.clickhouse.query(sql).result_rows[0][0])
 
     ask()
-    publish = rollup.publish_build
+    publish = building.publish_build
 
     def ask_before_publishing(*arguments: Any) -> None:
         ask()  # the new build is staged, and nobody may see it
         publish(*arguments)
 
-    monkeypatch.setattr(rollup, "publish_build", ask_before_publishing)
+    monkeypatch.setattr(building, "publish_build", ask_before_publishing)
     platform.send(make_events(2, 50, hour, hour + timedelta(minutes=50)), at=hour + timedelta(hours=3))
     seal_range(stores, everything, "late", lambda _text: None)
     ask()

@@ -24,8 +24,9 @@ from resources.clickhouse.migrate import migrate
 from serving.query import MetricQuery, answer
 
 EVERYTHING = SealRequest(datetime(1995, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
-HISTORY_ONLY = {"seals", "restatements"}
-"""What happened to closed hours is the one thing that neither log nor archive can tell again."""
+HISTORY_ONLY = {"seals", "restatements", "live_ads"}
+"""What happened to closed hours is the one thing that neither log nor archive can tell again. Live ads of a sealed day,
+which nobody reads, stand as they were when it was sealed; made anew they know what came late."""
 
 
 def test_every_table_of_clickhouse_can_be_built_again(
@@ -41,6 +42,7 @@ def test_every_table_of_clickhouse_can_be_built_again(
     migrate(clickhouse_url)
     rebuild_live(settings, lambda _text: None)
     journey = Journey(settings)
+    journey.publish_live()
     with open_clickhouse(clickhouse_url) as client:
         for hour in sorted({part.ingest_hour for part in journey.archive.parts()}):
             sync(client, journey.archive, hour)
@@ -97,11 +99,9 @@ def test_ninety_days_are_filled_in_one_run_while_a_reader_sees_no_hole(platform:
         stop.set()
         reader.join(60)
     assert sealed.failed == {}
-    assert [report.build.dataset for report in sealed.reports] == [
-        "connector_slices",
-        "engagement_hourly",
-        "engagement_daily",
-    ], "one build per dataset"
+    built = [report.build.dataset for report in sealed.reports]
+    assert built[:3] == ["connector_slices", "engagement_hourly", "engagement_daily"]
+    assert len(built) == len(set(built)), "one build per dataset"
     assert history.judge({}) == []
     seen = [count for count, _ in history.counts["sealed events"]]
     assert set(seen) <= {3000, 4000}, "one step from all old to all new"
