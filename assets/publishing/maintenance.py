@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from assets.publishing.seals import Dataset
+from contracts.facts import FACT_DATASETS
 from resources.clickhouse import Client, query_frame
 from resources.clickhouse.cluster import changeable
 from resources.crashpoints import crashpoint
@@ -33,9 +34,10 @@ _ROWS: dict[Dataset, dict[str, str]] = {
     "sessions": {"facts_builds": _DAY, "sessions_builds": "bucket"},
     "ads": {"facts_builds": _DAY, "ad_credits_builds": "toStartOfDay(converted_at, 'UTC')"},
     "ad_returns": {"facts_builds": _DAY},
+    "trends": {"facts_builds": _DAY},
 }
 """Tables with rows of a dataset's builds, and the SQL of the bucket that `seals` keeps for a row."""
-_SEALED_BUCKET_OF_RESTATEMENT: dict[Dataset, str] = {"sessions": _DAY, "ads": _DAY, "ad_returns": _DAY}
+_SEALED_BUCKET_OF_RESTATEMENT = dict.fromkeys(FACT_DATASETS, _DAY)
 
 
 def purge_unpublished(clickhouse: Client, grace: timedelta = GRACE) -> dict[str, int]:

@@ -1,4 +1,16 @@
 {#
+  properties.amount_minor as a whole number of minor units; NULL where there is none. A whole number or its text counts,
+  and nothing that would have to be rounded: JSONExtract alone reads 2.5 as 2, '12.5' as 12 and true as 1.
+#}
+{% macro amount_minor(properties) -%}
+multiIf(
+    JSONType({{ properties }}, 'amount_minor') IN ('Int64', 'UInt64'), JSONExtract({{ properties }}, 'amount_minor', 'Nullable(Int64)'),
+    match(JSONExtractString({{ properties }}, 'amount_minor'), '^-?[0-9]{1,18}$'), toInt64OrNull(JSONExtractString({{ properties }}, 'amount_minor')),
+    NULL
+)
+{%- endmacro %}
+
+{#
   Ad events with what their properties say as columns (contracts/ads.py). Only types `ad.*`: others are not parsed.
 
   source: a relation or subquery with the envelope's columns; condition: SQL over its rows
@@ -24,18 +36,19 @@ SELECT
     told.9 AS conversion_id,
     told.10 AS ip,
     told.11 AS user_agent,
-    told.12 AS currency,
+    upper(told.12) AS currency,
     lower(told.13) IN ('true', '1') AS bot,
     amount_kind NOT IN ('', 'Null') AS has_amount,
-    if(amount_kind IN ('Int64', 'UInt64', 'String'), told.14, NULL) AS amount_minor
+    amount_minor
 FROM
 (
     SELECT
         workspace, network, event_id, type, actor, object, campaign, event_time,
         JSONExtract(properties, 'Tuple(advertiser String, placement String, channel String, device String, age String,
             gender String, country String, click_id String, conversion_id String, ip String, user_agent String,
-            currency String, bot String, amount_minor Nullable(Int64))') AS told,
-        toString(JSONType(properties, 'amount_minor')) AS amount_kind
+            currency String, bot String)') AS told,
+        toString(JSONType(properties, 'amount_minor')) AS amount_kind,
+        {{ amount_minor('properties') }} AS amount_minor
     FROM {{ source }}
     WHERE startsWith(type, 'ad.') AND {{ condition }}
 )

@@ -2,7 +2,8 @@
   What sessions look at in an event (SESSION_EVENT_SCHEMA of analytics/sessions.py), for sealed and live alike.
 
   A view is a page or content that was shown. A key event is a conversion, or an event whose properties say
-  "key_event": true. A goal is worth properties.amount_minor (a whole number, not negative) in properties.currency.
+  "key_event": true. A goal is worth properties.amount_minor in properties.currency, where that is an amount that ads
+  would count too: a whole number from 0 to contracts.ads.MOST_MINOR, so that no sum of them can overflow.
   Where there is no actor, properties.device_id stands for one.
 #}
 {% macro session_event_columns() %}
@@ -17,8 +18,7 @@
     if(object = '', JSONExtractString(properties, 'page'), object) AS item,
     campaign,
     JSONExtractString(properties, 'device') AS device,
-    if(key_event AND JSONExtract(properties, 'amount_minor', 'Nullable(Int64)') >= 0,
-        JSONExtract(properties, 'amount_minor', 'Nullable(Int64)'), NULL) AS goal_minor,
+    if(key_event AND {{ amount_minor('properties') }} BETWEEN 0 AND 1000000000000, {{ amount_minor('properties') }}, NULL) AS goal_minor,
     if(goal_minor IS NULL, '', upper(JSONExtractString(properties, 'currency'))) AS goal_currency
 {% endmacro %}
 

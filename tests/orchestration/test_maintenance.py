@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 import dagster as dg
 import polars as pl
 
 from assets.partitions import hour_start, ingest_hour_key
-from assets.publishing.seals import NO_BUILD, Build
+from assets.publishing.maintenance import purge_unpublished
+from assets.publishing.seals import NO_BUILD, Build, Dataset
 from assets.publishing.staging import stage_scope
 from assets.raw_events.ranges import log_ranges
 from assets.watermark import settled_until
+from contracts.facts import FACT_DATASETS
 from orchestration.assembly import build_definitions
 from resources.clickhouse import query_frame
 from streaming.topics import DEFAULT_RETENTION_DAYS, create_topics
@@ -51,6 +53,30 @@ def test_unpublished_builds_and_old_runs_go_and_the_hour_stays_marked(
         assert instance.get_materialized_partitions(dg.AssetKey("raw_events")) == {key}
     scopes = query_frame(platform.clickhouse, "SELECT count() AS n FROM build_scopes")
     assert scopes["n"].to_list() == [0]
+
+
+def test_an_unpublished_build_of_every_dataset_goes_with_its_rows(platform: Any, last_hour: datetime) -> None:
+    day = last_hour.replace(hour=0)
+    client = platform.clickhouse
+    for dataset in get_args(Dataset):
+        scope = pl.DataFrame({"bucket": [day], "network": ["app"]}).with_columns(
+            pl.lit(NO_BUILD).alias("previous_build_id"),
+            pl.col("bucket").alias("source_bucket"),
+            pl.lit(NO_BUILD).alias("source_build_id"),
+        )
+        build = Build(dataset, "seal", "killed-run")
+        stage_scope(client, build, scope)
+        given = {"id": build.id, "dataset": dataset, "at": int(day.timestamp()) + 900}
+        if dataset in FACT_DATASETS:
+            for table in ("facts_builds", "restatements"):
+                client.command(
+                    f"INSERT INTO {table} (build_id, dataset, bucket, network) VALUES"  # our own two tables
+                    " ({id:String}, {dataset:String}, {at:Int64}, 'app')",
+                    parameters=given,
+                )
+    assert set(purge_unpublished(client, timedelta(0)).values()) == {1}
+    for table in ("facts_builds", "restatements", "build_scopes"):
+        assert query_frame(client, f"SELECT count() AS n FROM {table}")["n"].item() == 0, table
 
 
 def test_messages_leave_the_log_after_their_retention_and_never_before_they_are_archived_and_taken(
