@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestration.cli.demo_api import api_commands
 from orchestration.cli.output import bad, good, out, print_json, table
 from orchestration.cli.stack import urls
 from orchestration.cli.times import duration, iso, number, size
@@ -142,4 +143,5 @@ def _next_commands(settings: Settings, shown: Shown) -> list[str]:
         "tally ledger && tally verify && tally quarantine list",
         f"curl -H 'Authorization: Bearer {key}' -H 'Content-Type: application/x-ndjson' -d {shlex.quote(event)} "
         f"http://{settings.collector_host}:{settings.collector_port}/v1/events",
+        *api_commands(settings, shown.start, shown.end),
     ]

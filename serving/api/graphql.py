@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -22,6 +22,7 @@ from graphql.language import FieldNode
 from graphql.validation import ASTValidationRule
 from strawberry.extensions import AddValidationRules, MaxAliasesLimiter, MaxTokensLimiter, QueryDepthLimiter
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
+from strawberry.types import ExecutionContext
 
 from contracts.trend_boards import ALL_NETWORKS, BoardId
 from serving.access.roles import Action
@@ -52,15 +53,19 @@ from serving.timeline import zone
 
 MOST_DEPTH = 8
 MOST_ALIASES = 100
-MOST_TOKENS = 10_000
+MOST_TOKENS = 4_000
 MOST_NESTED = 50
 MOST_COST = 150
-COSTS = {"metric": 1, "trends": 1, "explain": 10}
-"""Of one question each, about in statements to the store; fields of an answer cost nothing more."""
+COSTS = {"metric": 1, "trends": 1, "explain": 10, "metrics": 10}
+"""Of one question each, about in time; what is chosen of an answer costs nothing more."""
+MOST_ROWS = 2_000
+"""Of all answers of a request together: resolving a row's fields takes as long as reading a hundred rows."""
 
+_COSTS_OVER = "the request costs (metrics and explain 10 each, metric and trends 1) over"
 _HOUR = Grain("hour")
 _HASHTAG = BoardKind("hashtag")
-_BRACKETS = re.compile(r"[][(){}]")
+_TEXTS = re.compile(r'"""(?:[^"\\]|\\.|"(?!""))*"""|"(?:[^"\\\n]|\\.)*"|#[^\n]*')
+_TOKENS = re.compile(r"[A-Za-z_]\w*\s*:|[A-Za-z_]\w*|[][(){}]")
 _log = logging.getLogger(__name__)
 
 
@@ -71,6 +76,7 @@ class Context:
     caller: Caller
     desk: Desk
     least: int
+    rows: list[int] = field(default_factory=list)  # of the answers so far
 
 
 Info = strawberry.Info[Context, None]
@@ -103,7 +109,12 @@ async def _metric(
     )  # fmt: skip
     question = read_question(id.value, context.caller.workspace, given, datetime.now(UTC))
     answered = await context.desk.metric(question, context.least)
-    return answer_of(orjson.loads(answered.body), answered.version, answered.next_cursor)
+    document = orjson.loads(answered.body)
+    context.rows.append(len(document["rows"]))
+    if sum(context.rows) > MOST_ROWS:
+        detail = f"the answers have more than {MOST_ROWS:,} rows together: give a limit, or ask by REST"
+        raise ProblemError("too-large", detail, parameter="limit")
+    return answer_of(document, answered.version, answered.next_cursor)
 
 
 async def _explain(
@@ -161,12 +172,15 @@ class _CostLimit(ASTValidationRule):
     def enter_field(self, node: FieldNode, *_place: object) -> None:
         before, self._cost = self._cost, self._cost + COSTS.get(node.name.value, 0)
         if before <= MOST_COST < self._cost:
-            self.report_error(
-                GraphQLError(f"the request costs over {MOST_COST}: explain costs {COSTS['explain']}, others 1", node)
-            )
+            self.report_error(GraphQLError(f"{_COSTS_OVER} {MOST_COST}", node))
 
 
-schema = strawberry.Schema(
+class _Schema(strawberry.Schema):
+    def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
+        """What a client did wrong is told to the client, not to the log; `_told` logs what we did wrong."""
+
+
+schema = _Schema(
     Query,
     extensions=[
         lambda: QueryDepthLimiter(MOST_DEPTH),
@@ -179,9 +193,8 @@ schema = strawberry.Schema(
 
 async def execute(query: str, variables: dict[str, Any] | None, operation: str | None, context: Context) -> bytes:
     """Answer a request as JSON: `data`, and `errors` for what was refused, each with the REST problem's document."""
-    if _nested(query) > MOST_NESTED:  # a parser that recurses would end before any limit on the parsed query
-        error = GraphQLError(f"brackets are nested deeper than {MOST_NESTED}")
-        return orjson.dumps({"data": None, "errors": [_told(error)]})
+    if refusal := _too_much(query):
+        return orjson.dumps({"data": None, "errors": [_told(GraphQLError(refusal))]})
     try:
         done = await schema.execute(query, variables, context, operation_name=operation)
     except (CannotGetOperationTypeError, InvalidOperationTypeError):
@@ -193,12 +206,35 @@ async def execute(query: str, variables: dict[str, Any] | None, operation: str |
     return orjson.dumps(document)
 
 
-def _nested(query: str) -> int:
-    depth = deepest = 0
-    for found in _BRACKETS.finditer(query):
-        depth += 1 if found[0] in "([{" else -1
-        deepest = max(deepest, depth)
-    return deepest
+def _too_much(query: str) -> str:
+    """What a request plainly asks too much of, read off its tokens; '' if nothing.
+
+    Parsing and validating a bomb takes a tenth of a second, and a parser that recurses ends before any limit on what
+    it has parsed. What fragments hide from this is found by the limits on the parsed request.
+    """
+    nested = arguments = depth = aliases = cost = count = deepest = most_nested = 0
+    for piece in _TOKENS.findall(_TEXTS.sub("", query)):
+        count += 1
+        if piece in "([{":
+            nested += 1
+            arguments += piece == "("
+            depth += piece == "{" and not arguments
+        elif piece in ")]}":
+            nested -= 1
+            depth -= piece == "}" and not arguments
+            arguments -= piece == ")"
+        elif not arguments:
+            aliases += piece.endswith(":")
+            cost += COSTS.get(piece, 0)
+        deepest, most_nested = max(deepest, depth), max(most_nested, nested)
+    limits = (
+        ("brackets are nested deeper than", most_nested, MOST_NESTED),
+        ("the request is deeper than", deepest, MOST_DEPTH),
+        ("more aliases than", aliases, MOST_ALIASES),
+        ("more tokens than", count, MOST_TOKENS),
+        (_COSTS_OVER, cost, MOST_COST),
+    )
+    return next((f"{what} {most:,}" for what, found, most in limits if found > most), "")
 
 
 def _told(error: GraphQLError) -> dict[str, Any]:

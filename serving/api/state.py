@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, cast
 
 from fastapi import Depends, Request, Security
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
 
@@ -19,6 +20,7 @@ from serving.api.callers import Caller, Callers
 from serving.api.config import ApiConfig
 from serving.api.desk import Desk
 from serving.api.live import Hub
+from serving.api.problems import ProblemError, shown
 from serving.api.stores import Stores
 from serving.api.telemetry import Telemetry
 
@@ -36,7 +38,8 @@ class Api:
     telemetry: Telemetry
 
 
-def api_of(request: Request) -> Api:
+async def api_of(request: Request) -> Api:
+    """The state; a coroutine, because FastAPI would run a plain function in a thread, which costs more than a hit."""
     found: Api = request.app.state.api
     return found
 
@@ -50,9 +53,30 @@ def allowed(action: Action) -> Callable[..., Awaitable[Caller]]:
     async def admit(
         request: Request, _credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
     ) -> Caller:
-        return await api_of(request).callers.admit(request.headers.get("authorization", ""), action)
+        caller = await request.app.state.api.callers.admit(request.headers.get("authorization", ""), action)
+        _check_names(request)
+        return cast(Caller, caller)
 
     return admit
+
+
+def _check_names(request: Request) -> None:
+    """Refuse a parameter that the route does not have: mistyped, it would be left out silently."""
+    if not request.query_params:
+        return
+    route: APIRoute = request.scope["route"]
+    known = _KNOWN.get((request.method, route.path))
+    if known is None:
+        found = frozenset(field.alias for field in route.dependant.query_params)
+        known = _KNOWN[request.method, route.path] = found
+    for name in request.query_params:
+        if name not in known:
+            detail = f"there is no parameter {shown(name)!r} here; there are: {', '.join(sorted(known)) or 'none'}"
+            raise ProblemError("bad-parameter", detail, parameter=shown(name))
+
+
+_KNOWN: dict[tuple[str, str], frozenset[str]] = {}
+"""Parameters by method and path of a route, looked up once."""
 
 
 Reader = Annotated[Caller, Depends(allowed(Action.READ))]

@@ -51,13 +51,15 @@ class Versions:
 
         Raises ProblemError when the store does not answer.
         """
-        self._asked_at = self._clock()
+        asked_at = self._asked_at = self._clock()
         seen = self._seen
-        if seen is not None and self._asked_at - self._seen_at < self._bound and seen.sequence >= least:
+        if seen is not None and asked_at - self._seen_at < self._bound and seen.sequence >= least:
             return seen
         seen = await self.ask()
-        # Someone else's question to the store may have begun before the version that this caller has seen.
-        return seen if seen.sequence >= least else await self.ask()
+        if seen.sequence >= least and asked_at - self._seen_at < self._bound:
+            return seen
+        # It was someone else's question to the store, begun too early for this caller.
+        return await self.ask()
 
     async def ask(self) -> Progress:
         """Ask the store now; callers that come meanwhile share the answer."""

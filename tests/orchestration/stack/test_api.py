@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +17,7 @@ import psutil
 from typer.testing import CliRunner
 
 from orchestration.cli.app import app
+from orchestration.cli.demo_api import api_commands
 from orchestration.settings import Settings
 from orchestration.stack.plan import plan
 
@@ -35,6 +38,7 @@ def test_the_process_answers_is_small_and_ends_on_sigterm(settings: Settings, cl
         assert problem is None
         made = CliRunner().invoke(app, ["keys", "create", "--workspace", "acme", "--json"], env=environment)
         assert made.exit_code == 0, made.output
+        _try_what_the_demo_prints(here)
         key = httpx.Response(200, content=made.stdout).json()["key"]
         base = f"http://127.0.0.1:{here.api_port}"
         with httpx.Client(base_url=base, headers={"Authorization": f"Bearer {key}"}) as http:
@@ -49,6 +53,21 @@ def test_the_process_answers_is_small_and_ends_on_sigterm(settings: Settings, cl
     finally:
         process.kill()
         process.wait()
+
+
+def _try_what_the_demo_prints(settings: Settings) -> None:
+    """Every line as it is, in one shell, as whoever has pasted them."""
+    lines = api_commands(settings, datetime(2026, 3, 2, tzinfo=UTC), datetime(2026, 3, 4, tzinfo=UTC))
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    shell = subprocess.run(
+        ["bash", "-euc", "\necho ---\n".join(lines)],
+        env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert shell.returncode == 0, shell.stderr
+    _, rest, graphql, rows = shell.stdout.split("---")
+    assert json.loads(rest)["metric"] == "events"
+    assert json.loads(graphql)["data"]["metric"]["rows"] == []
+    assert [row["value"] for row in ast.literal_eval(rows.strip())] == [0, 0]
 
 
 def test_the_process_does_without_dagster() -> None:

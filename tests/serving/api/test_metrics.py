@@ -125,6 +125,7 @@ def test_a_cursor_of_another_question_or_a_damaged_one_is_refused(service: Any) 
         ("events?order=random", 400, "order", "random"),
         ("events?as_of=2099-01-01", 400, "as_of", "2099-01-01"),
         ("events?by=type&by=type", 400, "by", None),
+        ("events?form=2026-03-02", 400, "form", None),
         ("likes_of_my_cat", 404, "id", "likes_of_my_cat"),
         ("events/explain?at=never", 400, "at", "never"),
         ("events/explain", 400, "at", None),
