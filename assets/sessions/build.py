@@ -9,7 +9,8 @@ are in memory, whatever the scope. What a chunk hands on to the next is read bac
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -164,22 +165,28 @@ def _stage(clickhouse: Client, build: Build, chunk: Chunk) -> None:
         "to_s": int((chunk.end + DAY).timestamp()),
     }
     shards = -(-chunk.events // MOST_EVENTS)
-    for shard in range(shards):
-        mine = {**given, "shards": shards, "shard": shard}
-        taken = query_frame(clickhouse, handed_to_chunk(), mine)
-        events = conform(query_frame(clickhouse, events_of_chunk(), mine), SESSION_EVENT_SCHEMA)
-        if not taken.is_empty():
-            events = not_in(
-                events, taken.with_columns(pl.col(name).cast(SESSION_SCHEMA[name]) for name in taken.columns)
-            )
-        cut = sessionise(events).filter(pl.col("started_at") < chunk.end)
-        rows = cut.select(
-            pl.lit(build.id).alias("build_id"), pl.col("started_at").dt.truncate("1d").alias("bucket"), *SESSION_SCHEMA
-        )
-        token = f"sessions/{build.id}/{chunk.first:%Y-%m-%d}/{shard}"
-        insert_frame(clickhouse, "sessions_builds", rows, token=token)
+    parts = [{**given, "shards": shards, "shard": shard} for shard in range(shards)]
+    with ThreadPoolExecutor(max_workers=1) as ahead:  # ClickHouse reads the next shard while this one is cut
+        reading = [ahead.submit(_events_of, clickhouse, part) for part in parts[:1]]
+        for shard in range(shards):
+            events = reading.pop().result()
+            reading += [ahead.submit(_events_of, clickhouse, part) for part in parts[shard + 1 : shard + 2]]
+            cut = sessionise(events).filter(pl.col("started_at") < chunk.end)
+            day = pl.col("started_at").dt.truncate("1d").alias("bucket")
+            rows = cut.select(pl.lit(build.id).alias("build_id"), day, *SESSION_SCHEMA)
+            token = f"sessions/{build.id}/{chunk.first:%Y-%m-%d}/{shard}"
+            insert_frame(clickhouse, "sessions_builds", rows, token=token)
     if shards:
         clickhouse.command(facts_of_chunk(), parameters=given, settings=_MANY_MONTHS)
+
+
+def _events_of(clickhouse: Client, part: Mapping[str, object]) -> pl.DataFrame:
+    """The events of a shard (SESSION_EVENT_SCHEMA) that are in no session of the day before the chunk."""
+    taken = query_frame(clickhouse, handed_to_chunk(), part)
+    events = conform(query_frame(clickhouse, events_of_chunk(), part), SESSION_EVENT_SCHEMA)
+    if taken.is_empty():
+        return events
+    return not_in(events, taken.with_columns(pl.col(name).cast(SESSION_SCHEMA[name]) for name in taken.columns))
 
 
 def _by_day_before(scope: pl.DataFrame) -> tuple[tuple[bool, pl.DataFrame], ...]:
