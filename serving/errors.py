@@ -18,12 +18,15 @@ class UnknownNameError(QueryError):
     def __init__(self, kind: str, name: str, valid: Iterable[str]) -> None:
         self.kind = kind
         self.name = name
-        self.valid = tuple(sorted(valid))
+        self.valid = tuple(sorted(set(valid)))
         if len(self.valid) <= _LISTED_AT_MOST:
             hint = f"valid: {', '.join(self.valid)}"
         else:
             near = difflib.get_close_matches(name, self.valid, n=5, cutoff=0.5)
             near = near or [each for each in self.valid if name.casefold() in each.casefold()][:5]
-            hint = f"nearest of {len(self.valid)}: {', '.join(near) or 'none'}"
+            hint = (
+                f"nearest of {len(self.valid)}: {', '.join(near)}" if near else f"none of {len(self.valid)} is like it"
+            )
+            hint += "; docs/metrics.md lists them" if kind == "metric" else ""
             hint += "; e.g. UTC, Europe/Berlin, Asia/Kolkata" if kind == "time zone" else ""
         super().__init__(f"unknown {kind} {name!r}; {hint}")

@@ -160,13 +160,19 @@ def load_rules(path: Path) -> RuleFile:
         try:
             document = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise AlertRuleError(f"{file} is not YAML: {error}") from error
+            raise AlertRuleError(f"{file} is not YAML: {_in_one_line(error)}") from error
         if not isinstance(document, dict):
             raise AlertRuleError(f"{file} does not hold `rules` and `channels` but a {type(document).__name__}")
         _checked(document, str(file), whole=False)
         rules += document.get("rules") or []
         channels |= document.get("channels") or {}
     return _checked({"rules": rules, "channels": channels}, str(path), whole=True)
+
+
+def _in_one_line(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    place = f"line {mark.line + 1}: " if mark else ""
+    return place + " ".join(str(getattr(error, "problem", None) or error).split())
 
 
 def _checked(document: dict[str, object], place: str, *, whole: bool) -> RuleFile:

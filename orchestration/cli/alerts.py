@@ -29,6 +29,13 @@ def register(app: typer.Typer) -> None:
     app.add_typer(alerts_app, name="alerts", rich_help_panel="Numbers")
 
 
+def _existing(path: Path | None) -> Path | None:
+    """A path that somebody named must be there; the setting's need not. Raises CliError."""
+    if path is not None and not path.exists():
+        raise CliError(f"--rules {path}: there is no such file or folder")
+    return path
+
+
 def show_incidents(
     only_open: Annotated[bool, typer.Option("--open", help="Only those that go on.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest.")] = 50,
@@ -76,7 +83,7 @@ def show_rules(rules: RulesOption = None, json: JsonFlag = False) -> None:
     from orchestration.stack.paths import StackPaths
 
     settings = load_settings()
-    path = rules or Path(settings.alert_rules)
+    path = _existing(rules) or Path(settings.alert_rules)
     found = load_rules(path)
     now = datetime.now(UTC)
     silenced = AlertStore(StackPaths(settings.home).alerts).silences(now)
@@ -116,7 +123,7 @@ def check(
 
     settings = load_settings()
     now = datetime.now(UTC)
-    found = load_rules(rules or Path(settings.alert_rules))
+    found = load_rules(_existing(rules) or Path(settings.alert_rules))
     client = open_clickhouse(settings.clickhouse_url)
     begin = parse_time(start, now=now)
     told = {rule.id: rehearse(client, rule, begin, now) for rule in found.rules}

@@ -11,7 +11,7 @@ import typer
 
 from orchestration.cli.context import load_settings
 from orchestration.cli.output import JsonFlag, out, print_json, table, warn
-from orchestration.cli.times import iso, number, parse_range
+from orchestration.cli.times import ceil_to, floor_to, iso, number, parse_range
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -143,14 +143,9 @@ def ads(
 
 def _quarters(start: datetime, end: datetime) -> tuple[datetime, datetime]:
     """The quarters of an hour that the range touches: ads are kept by these, and the answer says which."""
-    from datetime import timedelta
-
     from contracts.facts import BUCKET
 
-    def floor(at: datetime) -> datetime:
-        return at - timedelta(seconds=at.timestamp() % BUCKET.total_seconds())
-
-    return floor(start), end if floor(end) == end else floor(end) + BUCKET
+    return floor_to(start, BUCKET), ceil_to(end, BUCKET)
 
 
 def _cells(row: dict[str, object], names: tuple[str, ...]) -> list[object]:

@@ -140,6 +140,8 @@ def _next_commands(settings: Settings, shown: Shown) -> list[str]:
         "tally attribution --compare --from -2d && tally social rates --from -2d",
         'tally sql --engine duckdb "SELECT network, count(*) FROM raw GROUP BY ALL"',
         "tally trends --watch",
+        "tally query engaged_sessions --by device --grain day && tally sessions --limit 5",
+        f"tally explain engaged_sessions --at {since}",
         "tally ledger && tally verify && tally quarantine list",
         f"curl -H 'Authorization: Bearer {key}' -H 'Content-Type: application/x-ndjson' -d {shlex.quote(event)} "
         f"http://{settings.collector_host}:{settings.collector_port}/v1/events",

@@ -92,7 +92,7 @@ def _show(found: Explanation) -> None:
     value = "null" if found.value is None else number(found.value)
     title = f"{metric.title}: {value} {metric.unit if found.value is not None else f'({metric.null_rule})'}"
     facts: list[tuple[object, object]] = [
-        ("bucket", f"[{iso(given.start)}, {iso(given.end)}), a {given.query.grain} in {given.query.tz}"),
+        ("bucket", f"[{iso(given.start)}, {iso(given.end)}), one {given.query.grain} in {given.query.tz}"),
         ("complete", "yes" if row["complete"] else warn("no: it can still change")),
         ("formula", f"{metric.formula}   ({metric.id}, version {metric.version})"),
         ("source", metric.source),

@@ -12,10 +12,10 @@ import typer
 from orchestration.cli.context import load_settings
 from orchestration.cli.errors import CliError
 from orchestration.cli.output import JsonFlag, fitting, out, print_json, table
-from orchestration.cli.times import counted, duration, iso, number, parse_duration, parse_time, parse_zone
+from orchestration.cli.times import counted, duration, iso, number, parse_duration, parse_open_range, parse_zone
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from collections.abc import Sequence
 
     from resources.clickhouse import Client
     from serving.journeys.answers import Scope
@@ -112,6 +112,7 @@ def paths(
     ]
     title = f"{ends.capitalize()} items" if ends else f"Paths of {length} steps"
     out().print(table(title, (what, "sessions", "engaged", "met first"), rows, right=("sessions", "engaged")))
+    _say_if_empty(rows, f"No session with {'views' if ends else f'{length} steps'} in this range.")
 
 
 def funnel(
@@ -152,6 +153,8 @@ def funnel(
     ]
     columns = ("step", "event", "people", "of previous", "of first", "median time")
     out().print(table(f"Funnel within {within}", columns, rows, right=columns[2:]))
+    if not given.frame["people"][0]:
+        out().print(f"Nobody did step 1, {steps[0]}, in this range.", markup=False)
 
 
 def retention(
@@ -186,6 +189,7 @@ def retention(
         )
     columns = ("week of", "people", *(f"+{week}" for week in weeks))
     out().print(table("Retention by week", columns, rows, right=columns[1:]))
+    _say_if_empty(rows, "No session in this range.")
 
 
 def score(
@@ -213,7 +217,7 @@ def score(
         chosen = find_score("engagement", version)
     except ScoreError as error:
         raise CliError(str(error)) from error
-    first, last = _range(start, end)
+    first, last = parse_open_range(start, end)
     question = MetricQuery(
         "events", by=(by,), grain="total", start=first, end=last, workspace=workspace,
         filters={"network": [network]} if network else {},
@@ -226,6 +230,12 @@ def score(
     numbers = [name for name in found.columns if name != by]
     rows = [(row[by], *(number(row[name]) for name in numbers)) for row in found.to_dicts()]
     out().print(table(f"{chosen.title}, version {chosen.version}", (by, *numbers), rows, right=numbers))
+    _say_if_empty(rows, "No event that scores in this range.")
+
+
+def _say_if_empty(rows: Sequence[object], text: str) -> None:
+    if not rows:
+        out().print(text)
 
 
 def _client() -> Client:
@@ -234,19 +244,12 @@ def _client() -> Client:
     return open_clickhouse(load_settings().clickhouse_url)
 
 
-def _range(start: str | None, end: str | None) -> tuple[datetime | None, datetime | None]:
-    from datetime import UTC, datetime
-
-    now = datetime.now(UTC)
-    return (parse_time(start, now=now) if start else None, parse_time(end, now=now) if end else None)
-
-
 def _scope(
     start: str | None, end: str | None, workspace: str | None, network: str | None, actor: str | None = None
 ) -> Scope:
     from serving.journeys.answers import Scope
 
-    first, last = _range(start, end)
+    first, last = parse_open_range(start, end)
     return Scope(first, last, workspace, network, actor)
 
 

@@ -15,10 +15,11 @@ import typer
 from orchestration.cli.context import load_settings
 from orchestration.cli.errors import CliError
 from orchestration.cli.output import JsonFlag, fitting, out, print_json, table, warn
-from orchestration.cli.times import counted, iso, number, parse_time, parse_zone
+from orchestration.cli.times import ceil_to, counted, floor_to, iso, number, parse_open_range, parse_time, parse_zone
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     import polars as pl
 
@@ -45,7 +46,8 @@ def query(
     metric: Annotated[str, typer.Argument(help="Id of a metric; `tally metrics` lists them.")],
     *,
     by: Annotated[
-        list[str] | None, typer.Option(help="Group by network, type, workspace, object, campaign, topic; repeatable.")
+        list[str] | None,
+        typer.Option(help="Group by what the metric has, e.g. network (docs/metrics.md lists it); repeatable."),
     ] = None,
     start: Annotated[str | None, typer.Option("--from", help="Start, inclusive (default: the first event).")] = None,
     end: Annotated[str | None, typer.Option("--to", help="End, exclusive (default: past the last event).")] = None,
@@ -72,18 +74,15 @@ def query(
 
     settings = load_settings()
     zone, now = parse_zone(tz), datetime.now(UTC)
-
-    def moment(text: str | None) -> datetime | None:
-        return parse_time(text, now=now, zone=zone) if text else None
-
+    first, last = _kept(metric, *parse_open_range(start, end, zone=zone, now=now))
     question = MetricQuery(
         metric=metric,
         by=_split(by),
-        start=moment(start),
-        end=moment(end),
+        start=first,
+        end=last,
         grain=grain,  # type: ignore[arg-type]  # serving checks the name and lists the known ones
         tz=tz,
-        as_of=moment(as_of),
+        as_of=parse_time(as_of, now=now, zone=zone) if as_of else None,
         workspace=workspace,
         filters=filters_of(where),
         limit=limit,
@@ -120,7 +119,20 @@ def show_answer(given: MetricAnswer) -> None:
         console.print("No events in this range.")
     console.print(f"Range [{iso(given.start)}, {iso(given.end)}), buckets in {question.tz}.", markup=False)
     as_of = f"{given.as_of:%Y-%m-%dT%H:%M:%S.%fZ}"  # to the microsecond: asking --as-of it gives the same answer
-    console.print(f"Complete through {iso(given.complete_through)}; as of {as_of}.", markup=False)
+    known = (
+        f"Complete through {iso(given.complete_through)}" if given.complete_through else "Nothing of it is complete yet"
+    )
+    console.print(f"{known}; as of {as_of}.", markup=False)
+
+
+def _kept(metric: str, start: datetime | None, end: datetime | None) -> tuple[datetime | None, datetime | None]:
+    """The range in the quarters of an hour that facts are kept by; the answer names it. `-3h` is seldom one."""
+    from contracts.facts import BUCKET
+    from serving.plan import facts_of, find_metric
+
+    if facts_of(find_metric(metric)) is None:
+        return start, end
+    return floor_to(start, BUCKET) if start else None, ceil_to(end, BUCKET) if end else None
 
 
 def _collapsed(frame: pl.DataFrame, question: MetricQuery) -> pl.DataFrame:

@@ -249,12 +249,16 @@ def _show(title: str, found: pl.DataFrame, period: Period, *, json: bool, by: st
     if json:
         print_json({"from": period.start, "to": period.end, "by": by or None, "rows": found.to_dicts()})
         return
+    unknown = [name for name in found.columns if found.height and found[name].is_null().all()]
+    found = found.drop(unknown)
     rows = [[_cell(value) for value in row] for row in found.iter_rows()]
     numeric = [name for name, kind in found.schema.items() if kind.is_numeric()]
     console = out()
     console.print(fitting(title, found.columns, rows, right=numeric))
     if found.is_empty():
         console.print("No posts or readings in this range.")
+    if unknown:
+        console.print(f"Not known for any row, so not shown: {', '.join(unknown)}.", markup=False)
     console.print(f"Range [{iso(period.start)}, {iso(period.end)}).", markup=False)
 
 

@@ -65,6 +65,28 @@ def parse_range(start: str, end: str, *, zone: tzinfo = UTC, now: datetime | Non
     return first, last
 
 
+def parse_open_range(
+    start: str | None, end: str | None, *, zone: tzinfo = UTC, now: datetime | None = None
+) -> tuple[datetime | None, datetime | None]:
+    """Return a range either side of which may be left open, in UTC. Raises CliError when it is empty."""
+    moment = now or datetime.now(UTC)
+    if start and end:
+        return parse_range(start, end, zone=zone, now=moment)
+    first = parse_time(start, now=moment, zone=zone) if start else None
+    return first, parse_time(end, now=moment, zone=zone) if end else None
+
+
+def floor_to(at: datetime, step: timedelta) -> datetime:
+    """The last multiple of `step` since 1970 at or before an instant with a zone."""
+    return at - timedelta(seconds=at.timestamp() % step.total_seconds())
+
+
+def ceil_to(at: datetime, step: timedelta) -> datetime:
+    """The first multiple of `step` since 1970 at or after an instant with a zone."""
+    floor = floor_to(at, step)
+    return at if floor == at else floor + step
+
+
 def utc(moment: datetime) -> datetime:
     """Return the instant in UTC; a time without a zone, as drivers give it for UTC columns, is UTC already."""
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -58,7 +58,10 @@ def trends(
     settings = load_settings()
     if watch and (as_of or json):
         raise CliError("--watch shows now, to people: leave out --as-of and --json")
-    moment = parse_time(as_of, now=datetime.now(UTC)) if as_of else None
+    now = datetime.now(UTC)
+    moment = parse_time(as_of, now=now) if as_of else None
+    if moment and moment > now:
+        raise CliError(f"--as-of {as_of} ({iso(moment)}) is in the future")
     ask = _Question(workspace, network, window, kind, moment, limit)
     if watch:
         _watch(lambda: _read(settings, ask))
@@ -67,7 +70,7 @@ def trends(
     if json:
         print_json([_document(board, minutes) for board, minutes in found])
         return
-    for piece in _render(found):
+    for piece in _render(found, moment):
         out().print(piece)
 
 
@@ -103,7 +106,8 @@ def _read(settings: Settings, ask: _Question) -> Found:
         client.close()
 
 
-def _render(found: Found) -> list[object]:
+def _render(found: Found, asked: datetime | None = None) -> list[object]:
+    """What people see of boards, as of the instant they asked for (None: now)."""
     from serving.trends import STALE_AFTER
 
     shown: list[object] = []
@@ -127,8 +131,9 @@ def _render(found: Found) -> list[object]:
             "dampened",
         )
         shown.append(table(f"{_title(board.board)}{_since(board)}", columns, rows, right=right))
-        if board.source == "history" and board.as_of and datetime.now(UTC) - board.as_of > STALE_AFTER:
-            shown.append(warn(f"This board is of {iso(board.as_of)}: nothing has renewed it since (`tally status`)."))
+        if board.source == "history" and board.as_of and (asked or datetime.now(UTC)) - board.as_of > STALE_AFTER:
+            since = "had renewed it by then" if asked else "has renewed it since (`tally status`)"
+            shown.append(warn(f"This board is of {iso(board.as_of)}: nothing {since}."))
     return shown
 
 
@@ -158,7 +163,7 @@ def _row(board: TrendBoard, entry: Mapping[str, Any], minutes: Sequence[int]) ->
         number(entry["events"]),
         f"{usual:.1f}",
         sparkline(minutes),
-        ago(entry["entered_at"], board.as_of),
+        ago(min(entry["entered_at"], board.as_of or entry["entered_at"]), board.as_of),  # a hop is named by its end
         warn(f"{DAMPENING[reason]}{share}") if reason else "",
     )
 

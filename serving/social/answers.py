@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from analytics.followers import COUNTED, READING_SCHEMA, at_each, averages, growth
+from analytics.followers import COUNTED, PROVENANCES, READING_SCHEMA, at_each, averages, growth
 from analytics.social import POST_SCHEMA, RATES, engagement_rates, mean_of_ratios, rates
 from analytics.social_benchmark import OWN_ONLY, compare_accounts
 from contracts.accounts import Accounts
@@ -82,7 +82,12 @@ def rates_of(posts: pl.DataFrame, by: str) -> pl.DataFrame:
 def followers_of(
     client: Client, period: Period, expected_every: timedelta, provenances: Sequence[str] = COUNTED
 ) -> pl.DataFrame:
-    """Averages of followers by readings and by time with coverage, and growth, per `network` and `account`."""
+    """Averages of followers by readings and by time with coverage, and growth, per `network` and `account`.
+
+    Raises UnknownNameError for a provenance that does not exist.
+    """
+    for unknown in sorted(set(provenances) - set(PROVENANCES)):
+        raise UnknownNameError("provenance", unknown, PROVENANCES)
     found = _by_key(readings(client, period))
     average = averages(
         found, period.start, period.end, expected_every=expected_every, provenances=provenances

@@ -44,6 +44,14 @@ def test_a_wrong_rule_and_an_unknown_one_are_named(rules: Path) -> None:
     unknown = RUN.invoke(app, ["alerts", "silence", "few"])
     assert unknown.exit_code == 2
     assert "there is no rule 'few'" in unknown.output
+    for command in ("rules", "check"):
+        missing = RUN.invoke(app, ["alerts", command, "--rules", str(rules / "none.yaml")])
+        assert missing.exit_code == 2
+        assert "none.yaml: there is no such file or folder" in missing.output
+    (rules / "rules.yaml").write_text("rules:\n  - *no")
+    broken = RUN.invoke(app, ["alerts", "rules"])
+    assert broken.exit_code == 2
+    assert "rules.yaml is not YAML: line 2: found undefined alias 'no'" in " ".join(broken.output.split())
     (rules / "rules.yaml").write_text(RULES.replace("threshold", "treshold"))
     wrong = RUN.invoke(app, ["alerts", "rules"])
     assert wrong.exit_code == 2

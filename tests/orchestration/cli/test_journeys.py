@@ -69,6 +69,23 @@ def test_sessions_paths_funnel_retention_and_score(visits: Settings) -> None:
     assert "version 1" in tally("score", "--by", "network")
 
 
+def test_facts_are_asked_from_the_quarter_of_an_hour_on_that_a_time_is_in(visits: Settings) -> None:
+    """`--from -3h` is no quarter of an hour; the answer names the range it is about."""
+    told = json.loads(tally("query", "sessions", "--from", "2026-01-05T09:04:11", "--to", "2026-01-05T10:01", "--json"))
+    assert [row["value"] for row in told["rows"]] == [2, 1]  # Bob comes again at 10:10
+    told_in_words = tally("query", "sessions", "--from", "2026-01-05T09:04:11", "--to", "2026-01-05T10:01")
+    assert "Range [2026-01-05 09:00:00Z, 2026-01-05 10:15:00Z)" in told_in_words
+    assert tally("query", "sessions", "--from", "-3h")
+
+
+def test_nothing_found_is_said(visits: Settings) -> None:
+    later = ["--from", "2027-01-01"]
+    assert "No session with 3 steps in this range." in tally("paths", *later)
+    assert "No session in this range." in tally("retention", *later)
+    assert "No event that scores in this range." in tally("score", *later)
+    assert "Nobody did step 1, page.viewed:/, in this range." in tally("funnel", "--step", "page.viewed:/", *later)
+
+
 def test_what_is_wrong_is_named(visits: Settings) -> None:
     for arguments, word in (
         (["funnel", "--step", "page.view"], "page.view"),
@@ -76,6 +93,9 @@ def test_what_is_wrong_is_named(visits: Settings) -> None:
         (["paths", "--ends", "middle"], "middle"),
         (["score", "--version", "9"], "versions 1, not 9"),
         (["score", "--by", "type"], "by:"),
+        (["sessions", "--from", "now", "--to", "-1h"], "is not before"),
+        (["query", "sessions", "--from", "now", "--to", "-1h"], "is not before"),
+        (["query", "nonsense"], "docs/metrics.md lists them"),
     ):
         result = runner.invoke(app, arguments)
         assert result.exit_code == 2, result.output

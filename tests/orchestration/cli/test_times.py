@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from orchestration.cli.errors import CliError
-from orchestration.cli.times import ago, duration, number, parse_range, parse_time, parse_zone, size
+from orchestration.cli.times import (
+    ago,
+    ceil_to,
+    duration,
+    floor_to,
+    number,
+    parse_open_range,
+    parse_range,
+    parse_time,
+    parse_zone,
+    size,
+)
 
 NOW = datetime(2026, 3, 29, 12, 30, tzinfo=UTC)
 
@@ -50,6 +61,20 @@ def test_what_is_no_time_is_named(text: str) -> None:
 def test_an_empty_range_is_refused_with_both_ends() -> None:
     with pytest.raises(CliError, match=r"--from -1h .* is not before --to -2h"):
         parse_range("-1h", "-2h", now=NOW)
+    with pytest.raises(CliError, match=r"--from now .* is not before --to -2h"):
+        parse_open_range("now", "-2h", now=NOW)
+
+
+def test_either_side_of_a_range_may_be_open() -> None:
+    assert parse_open_range("-1h", None, now=NOW) == (NOW - timedelta(hours=1), None)
+    assert parse_open_range(None, "now", now=NOW) == (None, NOW)
+    assert parse_open_range(None, None, now=NOW) == (None, None)
+
+
+def test_a_range_reaches_to_the_steps_around_it() -> None:
+    quarter, odd = timedelta(minutes=15), NOW + timedelta(minutes=7, microseconds=1)
+    assert (floor_to(odd, quarter), ceil_to(odd, quarter)) == (NOW, NOW + quarter)
+    assert (floor_to(NOW, quarter), ceil_to(NOW, quarter)) == (NOW, NOW)
 
 
 def test_an_unknown_zone_is_named() -> None:

@@ -64,12 +64,21 @@ def test_people_and_programs_see_the_same_board(trending: datetime) -> None:
     before = (trending - timedelta(minutes=5)).isoformat()
     earlier = json.loads(RUN.invoke(app, ["trends", "--as-of", before, "--workspace", "demo", "--json"]).output)
     assert earlier[0]["entries"] == []
+    then = RUN.invoke(app, ["trends", "--window", "1m", "--as-of", trending.isoformat()]).output
+    assert "big_news" in then
+    assert "0.0 s ago" in then  # entered with the hop it is of, which ends later than the board was made
+    assert "nothing has renewed it" not in then
+    late = RUN.invoke(app, ["trends", "--window", "1m", "--as-of", datetime.now(UTC).isoformat()])
+    assert late.exit_code == 0
 
 
 def test_what_cannot_be_shown_is_said() -> None:
     refused = RUN.invoke(app, ["trends", "--watch", "--json"])
     assert refused.exit_code == 2
     assert "leave out --as-of and --json" in refused.output
+    refused = RUN.invoke(app, ["trends", "--as-of", "+3h"])
+    assert refused.exit_code == 2
+    assert "is in the future" in refused.output
 
 
 def test_a_sparkline_shows_the_largest_full_and_nothing_as_nothing() -> None:

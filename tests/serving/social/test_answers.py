@@ -129,6 +129,16 @@ def test_goal_values_of_networks_sum_to_all_of_it(stored: Any) -> None:
     assert total["sessions"] == sum(row["sessions"] for row in networks)
 
 
+def test_a_provenance_that_does_not_exist_is_named(
+    stored: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TALLY_CLICKHOUSE_URL", stored.clickhouse_url)
+    monkeypatch.setenv("TALLY_HOME", str(tmp_path / "home"))
+    refused = CliRunner().invoke(app, ["social", "followers", "--provenance", "guessed"])
+    assert refused.exit_code == 2
+    assert "unknown provenance 'guessed'; valid: estimated, imported, interpolated, observed" in refused.output
+
+
 @pytest.mark.parametrize(
     "command", ["rates", "engagement", "posts", "density", "campaign spring", "followers", "value", "benchmark posts"]
 )
