@@ -41,7 +41,7 @@ from streaming.worker.raw import RawWriter
 
 LIVE_TABLES = (
     "events", "event_positions", "live_rejects", "live_progress", "live_engagement_minute", "live_engagement_hour",
-    "live_topic_panes",
+    "live_topic_panes", "live_topic_since", "live_ad_hours", "live_ad_facts", "live_ad_credits",
     "session_events", "live_sessions", "live_sessions_progress",
 )  # fmt: skip
 ROLLUPS = ("live_engagement_minute", "live_engagement_hour")

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from assets.publishing.seals import Dataset
-from contracts.facts import FACT_DATASETS
 from resources.clickhouse import Client, query_frame
+from resources.clickhouse.builds import FACT_TABLES
 from resources.clickhouse.cluster import changeable
 from resources.crashpoints import crashpoint
 
@@ -27,17 +26,14 @@ WHERE dataset = {dataset:String} AND staged_at < now64(3, 'UTC') - INTERVAL {gra
 # A build id is of one dataset: tables that several share need no other condition.
 _DELETE = "DELETE FROM {table} WHERE (build_id, {bucket}, network) IN ({never_published})"
 _DAY = "toStartOfDay(bucket, 'UTC')"
-_ROWS: dict[Dataset, dict[str, str]] = {
+_ROWS: dict[str, dict[str, str]] = {
     "connector_slices": {"connector_slices_builds": "toStartOfHour(event_time)"},
     "engagement_hourly": {"engagement_hourly_builds": "bucket"},
     "engagement_daily": {"engagement_daily_builds": "bucket"},
-    "sessions": {"facts_builds": _DAY, "sessions_builds": "bucket"},
-    "ads": {"facts_builds": _DAY, "ad_credits_builds": "toStartOfDay(converted_at, 'UTC')"},
-    "ad_returns": {"facts_builds": _DAY},
-    "trends": {"facts_builds": _DAY},
+    **{dataset: {**tables, "build_contents": "bucket"} for dataset, tables in FACT_TABLES.items()},
 }
 """Tables with rows of a dataset's builds, and the SQL of the bucket that `seals` keeps for a row."""
-_SEALED_BUCKET_OF_RESTATEMENT = dict.fromkeys(FACT_DATASETS, _DAY)
+_SEALED_BUCKET_OF_RESTATEMENT = dict.fromkeys(FACT_TABLES, _DAY)
 
 
 def purge_unpublished(clickhouse: Client, grace: timedelta = GRACE) -> dict[str, int]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from assets.partitions import SCOPE_SCHEMA
+from assets.publishing.contents import record_contents
 from assets.publishing.seals import NO_BUILD, Build, publish
 from resources.clickhouse import Client, insert_frame
 from resources.crashpoints import crashpoint
@@ -92,7 +93,8 @@ def compare(newest: pl.DataFrame, staged: pl.DataFrame, intact: pl.DataFrame) ->
 
 
 def publish_build(clickhouse: Client, build: Build, changed: pl.DataFrame) -> None:
-    """Publish, between two places where a test may kill the process."""
+    """Publish, between two places where a test may kill the process. What facts hold is written down before."""
+    record_contents(clickhouse, build, changed)
     crashpoint(f"publish.{build.dataset}.before")
     publish(clickhouse, build, changed)
     crashpoint(f"publish.{build.dataset}.after")

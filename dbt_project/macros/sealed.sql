@@ -48,6 +48,19 @@ HAVING countIf(daily) > 0 AND published_at >= maxIf(at, NOT daily)
 sum(cityHash64(workspace, event_id, type, actor, object, campaign, arrayMap(t -> toString(t), topics), event_time))
 {% endmacro %}
 
+{#
+  Rows and a hash of what builds of a fact dataset hold in a table, per build, day and network: one changed, lost or doubled
+  row makes it another. `day` is the SQL of the UTC day that seals keep for a row.
+#}
+{% macro build_contents(dataset, table, day, condition) %}
+SELECT build_id, {{ day }} AS sealed_bucket, network, count() AS rows,
+    sum(cityHash64(toString(tuple(* EXCEPT (build_id))))) AS hash
+FROM {{ table }}
+WHERE {{ condition }}{% if table == 'facts_builds' %} AND dataset = '{{ dataset }}'{% endif %}
+
+GROUP BY build_id, sealed_bucket, network
+{% endmacro %}
+
 {# Only the (bucket, network) pairs that have a build: cheaper where it does not matter which. #}
 {% macro published_pairs(dataset, condition='1', seals='seals') %}
 SELECT bucket, network FROM {{ seals }} WHERE dataset = '{{ dataset }}' AND {{ condition }}

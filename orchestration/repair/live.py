@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 import polars as pl
 
+from orchestration.repair.ads import forget_live_ads
 from orchestration.repair.positions import batch_of, known, truths
 from orchestration.repair.sessions import mend_sessions
 from orchestration.replay import rebuild_progress, rebuild_rollups
@@ -65,6 +66,7 @@ def repair_live(
         if not positions.is_empty() or not findings.filter(of_progress).is_empty():
             rebuild_progress(client)  # rows that were written again were counted again
         mend_sessions(client)
+        forget_live_ads(client, hours)
     return written, len(hours)
 
 

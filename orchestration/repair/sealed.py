@@ -1,6 +1,6 @@
 """Put sealed hours right: build them again from what they are made of, and publish, with restatements.
 
-Belongs here: which buckets. Does not belong here: building (`assets.connector_slices`, `assets.engagement`).
+Belongs here: which buckets. Does not belong here: building (`assets`).
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import polars as pl
 
 from assets.connector_slices.build import build_slices
 from assets.engagement.build import build_daily, build_hourly
+from assets.families import BuildDays, families
 from assets.partitions import SCOPE_SCHEMA
 from assets.publishing.seals import newest_seals
+from assets.sessions.build import build_sessions
 from resources.clickhouse import Client
 from resources.clickhouse.cluster import changeable
 from serving.audit.stores import AuditStores
@@ -48,7 +50,15 @@ def repair_sealed(stores: AuditStores, findings: pl.DataFrame) -> int:
     for build, scope in ((build_hourly, hours), (build_daily, days)):
         if not scope.is_empty():
             published += build(client, scope, cause=CAUSE, run_id=run_id, force=True).published.height
+    for dataset, build_facts in _facts_builders().items():
+        damaged = _scope(findings.filter(pl.col("place") == dataset))
+        if not damaged.is_empty():
+            published += build_facts(client, damaged, cause=CAUSE, run_id=run_id, force=True).published.height
     return published
+
+
+def _facts_builders() -> dict[str, BuildDays]:
+    return {"sessions": build_sessions, **{family.dataset: family.build for family in families()}}
 
 
 def _forget_future(client: Client, findings: pl.DataFrame) -> None:

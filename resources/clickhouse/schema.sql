@@ -377,6 +377,20 @@ CREATE TABLE IF NOT EXISTS build_scopes
 ENGINE = {{ merge_tree('MergeTree') }}
 ORDER BY (build_id, network, bucket);
 
+-- What a build of facts held when it was published, per table of its rows (`held_in`). The audit compares it with what is there.
+CREATE TABLE IF NOT EXISTS build_contents
+(
+    build_id UUID,
+    dataset LowCardinality(String),
+    bucket DateTime('UTC'),
+    network LowCardinality(String),
+    held_in LowCardinality(String),
+    rows UInt64,
+    hash UInt64
+)
+ENGINE = {{ merge_tree('ReplacingMergeTree') }}
+ORDER BY (dataset, network, bucket, build_id, held_in);
+
 -- What the audit has found, one row per finding after merging; `open` = 0 when it was looked for again and was gone.
 CREATE TABLE IF NOT EXISTS audit_findings
 (

@@ -22,6 +22,7 @@ from resources.raw_store.base import PositionRange
 from serving.audit.archive import ArchiveState, compare_archive, inspect_archive
 from serving.audit.beyond import beyond_live, beyond_log, beyond_raw
 from serving.audit.confirm import Confirm, Look, Narrow, StoreResult
+from serving.audit.contents import compare_contents
 from serving.audit.findings import STORES, Store, join_all
 from serving.audit.judge import LOG, Judged, inspect_log, judge, suspects
 from serving.audit.live import compare_live
@@ -260,7 +261,11 @@ def _live_rollups(stores: AuditStores, scope: AuditScope) -> Looks:
 
 
 def _sealed_rollups(stores: AuditStores, scope: AuditScope) -> Looks:
-    yield from _rollups(_counted(compare_sealed_rollups, stores.clickhouse), stores, scope)
+    yield from _rollups(_counted(_compare_sealed, stores.clickhouse), stores, scope)
+
+
+def _compare_sealed(client: Client, span: Span) -> pl.DataFrame:
+    return join_all([compare_sealed_rollups(client, span), compare_contents(client, span)])
 
 
 def _seals(stores: AuditStores, scope: AuditScope) -> Looks:

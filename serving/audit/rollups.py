@@ -49,8 +49,8 @@ FROM
     UNION ALL
     SELECT bucket, sum(events) AS n FROM live_engagement_hour WHERE dimension = 'all' AND {buckets} GROUP BY bucket
     UNION ALL
-    SELECT bucket, max(if(dataset = 'engagement_daily', 0, seals.events)) AS n FROM seals
-    WHERE dataset IN ('connector_slices', 'engagement_hourly', 'engagement_daily') AND {buckets} GROUP BY bucket
+    SELECT bucket, max(if(dataset IN ('connector_slices', 'engagement_hourly'), seals.events, 0)) AS n FROM seals
+    WHERE {buckets} GROUP BY bucket
 )
 GROUP BY hour_s
 ORDER BY hour_s

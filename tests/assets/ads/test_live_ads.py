@@ -13,6 +13,7 @@ from polars.testing import assert_frame_equal
 from assets.sealing import Sealed
 from contracts.ads import ad_rules
 from orchestration.checks.ads import live_differences
+from orchestration.repair.ads import forget_live_ads
 from resources.clickhouse import query_frame
 from serving.query import MetricQuery, answer
 from streaming.publisher.live_ads import hours_due, refresh_live_ads
@@ -95,6 +96,25 @@ def test_only_hours_that_rest_on_what_arrived_are_made_again(platform: Any) -> N
     assert due == [bought - timedelta(hours=3), bought]
     refresh(platform)
     found = ask(platform, "revenue_last", by=["campaign"])
+    assert {r["campaign"]: r["value"] for r in found.to_dicts() if r["value"]} == {"spring": 700}
+
+
+def test_hours_that_rest_on_an_event_that_was_put_right_are_made_again(platform: Any) -> None:
+    at = FIRST + timedelta(days=1, minutes=5)
+    events = [
+        ad_event("clicked", at, "ann", amount_minor=40, currency="USD"),
+        ad_event("converted", at + timedelta(hours=30), "ann", amount_minor=700, currency="USD"),
+    ]
+    platform.send(frame(events), at=FIRST + timedelta(days=3))
+    refresh(platform)
+    changed = "ALTER TABLE events UPDATE properties = replace(properties, ': 40', ': 90'), campaign = 'spring' WHERE 1"
+    platform.clickhouse.command(f"{changed} AND type = 'ad.clicked' SETTINGS mutations_sync = 2")
+    refresh(platform)
+    assert ask(platform, "ad_cost")["value"].item() == 40, "as many events as before: nothing to notice"
+    forget_live_ads(platform.clickhouse, [int(at.replace(minute=0).timestamp())])
+    refresh(platform)
+    assert ask(platform, "ad_cost")["value"].item() == 90
+    found = ask(platform, "revenue_first", by=["campaign"])
     assert {r["campaign"]: r["value"] for r in found.to_dicts() if r["value"]} == {"spring": 700}
 
 
