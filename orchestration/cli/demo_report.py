@@ -90,6 +90,7 @@ def tell(settings: Settings, shown: Shown, seconds: float, *, stays: bool, as_js
 
 def _show_numbers(settings: Settings, shown: Shown) -> None:
     """One table of metrics by network and day, one of the busiest topics or objects."""
+    from contracts.metric_catalogue import catalogue
     from orchestration.cli.query import show_answer
     from resources.clickhouse import open_clickhouse
     from serving.query import MetricQuery, answer
@@ -112,6 +113,8 @@ def _show_numbers(settings: Settings, shown: Shown) -> None:
             right=SHOWN_METRICS,
         )
     )
+    ratios = [catalogue()[name] for name in SHOWN_METRICS if catalogue()[name].additivity == "ratio"]
+    out().print(f"Units: {'; '.join(f'{metric.id}: {metric.unit}' for metric in ratios)}.", markup=False)
     for dimension in ("topic", "object"):
         question = MetricQuery(
             "engagements" if dimension == "topic" else "events",

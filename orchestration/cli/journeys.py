@@ -70,7 +70,8 @@ def sessions(
     ]
     columns = ("start", "lasted", "network", "who", "events", "engaged", "path")
     out().print(fitting("Sessions", columns, rows, right=("lasted", "events")))
-    out().print(counted(found.height, "session"))
+    cut = f", the newest; --limit shows more than {limit:,}" if found.height == limit else ""
+    out().print(counted(found.height, "session") + cut)
 
 
 def paths(

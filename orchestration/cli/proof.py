@@ -202,6 +202,7 @@ def show_verdicts(found: Verdicts) -> None:
             bad("A store has lost or doubled rows"),
             "— equal hours do not make up for that; `tally ledger` names store, partition and offsets",
         )
+    console.print("Slices and hours hold what was sealed: hours that still fill are in the other stores only.")
     console.print("This compares counts per hour; [bold]tally audit[/] compares every value of every row.")
 
 

@@ -56,6 +56,8 @@ def test_sessions_paths_funnel_retention_and_score(visits: Settings) -> None:
         ("ann", 3, ["/", "/price"]),
     ]
     assert "/ → /price" in tally("sessions", "--actor", "ann")
+    assert "2 sessions, the newest; --limit shows more than 2" in tally("sessions", "--limit", "2")
+    assert "3 sessions\n" in tally("sessions")
     assert json.loads(tally("query", "sessions", "--grain", "total", "--json"))["rows"][0]["value"] == 3
     assert "/ → /price" in tally("paths", "--length", "2")
     assert "Entry items" in tally("paths", "--ends", "entry")
