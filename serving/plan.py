@@ -92,6 +92,8 @@ class Plan:
     order: str
     limited: bool
     scope: Scope | None = None
+    unchanged: bool = False
+    """Whether nothing has changed since `as_of`, so that what is live now is what was live then."""
 
     @property
     def dataset(self) -> str:

@@ -14,6 +14,7 @@ import orjson
 import polars as pl
 
 from resources.clickhouse import Client, query_frame
+from resources.clickhouse.sql import render
 from serving.errors import QueryError, UnknownNameError
 from serving.plan import DIMENSIONS, MetricQuery, Plan, check, make_plan
 from serving.progress import Progress, read_progress
@@ -84,6 +85,8 @@ def answer(client: Client, query: MetricQuery, now: datetime | None = None) -> M
     # Read before the values: no bucket is called complete too early.
     progress = read_progress(client, clock, query.as_of)
     plan = _narrow(client, make_plan(query, _bounds(progress, clock)))
+    if plan.dataset == "sessions" and plan.as_of is not None:
+        plan = _as_of_sessions(client, plan, plan.as_of, read_progress(client, clock, None))
     sql = plan.sql()
     values = query_frame(client, sql, plan.parameters)
     grid = _grid(plan)
@@ -98,6 +101,24 @@ def answer(client: Client, query: MetricQuery, now: datetime | None = None) -> M
         start=plan.start,
         end=plan.end,
         sequence=progress.sequence,
+    )
+
+
+def _as_of_sessions(client: Client, plan: Plan, as_of: datetime, latest: Progress) -> Plan:
+    """The plan, where it can be answered as of its instant: live sessions as they were earlier are not kept.
+
+    Raises QueryError where a part of the range was not sealed then, and something has changed since.
+    """
+    if latest.changed_at is None or latest.changed_at <= as_of:
+        return replace(plan, unchanged=True)
+    open_then = query_frame(client, render("sessions_not_sealed", plan=plan), plan.parameters)
+    if open_then.is_empty():
+        return plan
+    day = datetime.fromtimestamp(open_then["day_s"].item(), UTC)
+    network = open_then["of_network"].item()
+    raise QueryError(
+        f"as_of: sessions of {network} on {day:%Y-%m-%d} were not sealed at {as_of.isoformat()}, "
+        "and what live ones were then is not kept; ask without as_of, or for days that were sealed"
     )
 
 

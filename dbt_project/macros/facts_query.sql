@@ -37,11 +37,11 @@ rows AS
 
 {#
   Facts of buckets whose day is not published, from live tables, in the shape of `facts_builds` without its build:
-  bucket, workspace, network, dimension, member, measure, value. Nothing for a dataset that has no live half, and
-  none as of an instant: what live sessions were then is not kept.
+  bucket, workspace, network, dimension, member, measure, value. Nothing for a dataset that has no live half. What
+  live sessions were at an earlier instant is not kept: they answer as of one only while nothing has changed since.
 #}
 {% macro live_facts(plan) %}
-{% if plan.dataset == 'sessions' and not plan.as_of %}
+{% if plan.dataset == 'sessions' and (not plan.as_of or plan.unchanged) %}
 {{ live_sessions_facts() }}
 {% elif plan.dataset in ('ads', 'ad_returns') %}
 {{ live_ad_facts(plan.dataset, plan.as_of) }}

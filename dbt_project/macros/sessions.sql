@@ -105,6 +105,24 @@ GROUP BY bucket, workspace, network, dimension, member
 {{ session_facts(live_session_rows(range | replace('{at}', 'started_at')), nobodys) }}
 {% endmacro %}
 
+{# Days and networks of a plan's range with events that were known as of its instant, and no sealed sessions then. #}
+{% macro sessions_not_sealed(plan) %}
+{% set known = "sealed_at <= fromUnixTimestamp64Micro({as_of:Int64}, 'UTC')" %}
+SELECT toUnixTimestamp(day) AS day_s, toString(network) AS of_network
+FROM
+(
+    SELECT DISTINCT toStartOfDay(event_time, 'UTC') AS day, network
+    FROM events
+    WHERE event_time >= toDateTime({from_s:Int64}, 'UTC') AND event_time < toDateTime({to_s:Int64}, 'UTC')
+        AND received_at <= fromUnixTimestamp64Micro({as_of:Int64}, 'UTC')
+        {%- for column in plan.column_filters %} AND {{ column }} IN {{ '{' }}{{ column }}:Array(String)}{% endfor %}
+
+)
+WHERE (day, network) NOT IN ({{ published_pairs('sessions', known) }})
+ORDER BY day_s, of_network
+LIMIT 1
+{% endmacro %}
+
 {# Sessions that readers see: of the published build of the day they start on. #}
 {% macro published_sessions(condition='1', seals='seals', builds='sessions_builds') %}
 SELECT * FROM {{ builds }}

@@ -10,6 +10,7 @@ the way messages are decoded and slices are filtered (given as functions: those 
 | archive | manifests, index and bytes; rows with the same |
 | slices | the archived rows of their hour that the first filter admits |
 | live rollups, `live_progress` | `events`, rolled up again |
-| sealed rollups | the builds they were made from, rolled up again; facts, sessions and credits: what their build held when it was published |
+| sealed rollups | the builds they were made from, rolled up again |
+| sealed facts, sessions, credits | what their build held when it was published |
 | seals | the builds they name, these builds' sources, and the newest slice of each hour |
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ from session_people import FIRST_DAY, batches, people
 from assets.sealing import Sealed
 from contracts.facts import FACT_DATASETS
 from contracts.metric_catalogue import Fact, catalogue
-from serving.query import MetricQuery, answer
+from serving.query import MetricQuery, QueryError, answer
 from streaming.publisher.sessions import LiveSessions
 
 DAY = timedelta(days=1)
@@ -26,6 +27,30 @@ def ask(platform: Any, metric: str, **asked: Any) -> list[tuple[Any, ...]]:
     query = MetricQuery(metric, start=FIRST_DAY, end=FIRST_DAY + 4 * DAY, **asked)
     frame = answer(platform.clickhouse, query).frame
     return sorted(frame.filter(pl.col("value") != 0).select("bucket", *query.by, "value").rows())
+
+
+def test_as_of_gives_the_same_sessions_or_says_why_not(
+    platform: Any, clickhouse_url: str, seal_all: Callable[..., Sealed]
+) -> None:
+    events = people(23, count=60)
+    platform.send(events, at=FIRST_DAY + 4 * DAY)
+    task = LiveSessions(clickhouse_url)
+    task.run(FIRST_DAY)
+    query = MetricQuery("sessions", start=FIRST_DAY, end=FIRST_DAY + 2 * DAY, grain="day")
+    first = answer(platform.clickhouse, query)
+    assert all(first.frame["value"])
+    then = replace(query, as_of=first.as_of)
+    assert answer(platform.clickhouse, then).frame.equals(first.frame)
+
+    later = people(24, count=5, received_at=first.as_of + timedelta(seconds=1))
+    platform.send(later, at=FIRST_DAY + 4 * DAY + timedelta(minutes=1))
+    task.run(FIRST_DAY)
+    after = first.as_of + timedelta(minutes=1)
+    with pytest.raises(QueryError, match="as_of: sessions of app on 2026-03-04 were not sealed at"):
+        answer(platform.clickhouse, then, after)
+    assert not seal_all().failed
+    sealed = answer(platform.clickhouse, query)
+    assert answer(platform.clickhouse, replace(query, as_of=sealed.as_of)).frame.equals(sealed.frame)
 
 
 @pytest.mark.parametrize("seed", [21, 22])
