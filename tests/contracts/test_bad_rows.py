@@ -45,6 +45,13 @@ def test_the_largest_row_is_accepted_and_one_byte_more_is_not() -> None:
     assert list(verdicts(load_mapping("tally").apply([fits, too_long], CONTEXT)).values()) == ["valid", "row_too_large"]
 
 
+def test_an_actor_that_is_null_missing_or_empty_is_refused_and_named() -> None:
+    missing = json.dumps({k: v for k, v in json.loads(row(2)).items() if k != "actor"}).encode()
+    batch = load_mapping("tally").apply([row(1, actor=None), missing, row(3, actor=""), row(4)], CONTEXT)
+    assert list(verdicts(batch).values()) == ["missing_field", "missing_field", "missing_field", "valid"]
+    assert batch.rejected["detail"].str.starts_with("actor is ").all()
+
+
 def test_a_batch_of_nothing() -> None:
     for nothing in ([], b""):
         batch = load_mapping("tally").apply(nothing, CONTEXT)

@@ -56,6 +56,22 @@ def test_each_case_is_its_topics(clickhouse: Client, make_events: Any) -> None:
     assert panes.sort("kind", "topic").equals(counted.sort("kind", "topic"))
 
 
+def test_a_hashtag_of_ten_thousand_characters_is_kept_with_its_event_and_on_no_board(
+    clickhouse: Client, make_events: Any
+) -> None:
+    """From either side of writing: such a tag says nothing, and would be the largest row of every board."""
+    tags = ["x" * 10_000, "ש" * 10_000]
+    rows = events(make_events, [{"text": f"#news #{tag}"} for tag in tags]).with_columns(
+        log_topic=pl.lit("content-events"), log_partition=pl.lit(0, pl.Int32), log_offset=pl.Series([1, 2]),
+    )  # fmt: skip
+    insert_frame(clickhouse, "events", rows)
+    kept = query_frame(clickhouse, "SELECT arrayJoin(topics) AS topic FROM events ORDER BY topic")["topic"].to_list()
+    assert kept == ["news", "news", *tags]
+    assert clickhouse.query("SELECT topic, sum(events) FROM live_topic_panes GROUP BY topic").result_rows == [
+        ("news", 2)
+    ]
+
+
 def test_types_that_mention_topics_exist() -> None:
     assert {name for names in MENTION_TYPES.values() for name in names} <= set(EVENT_TYPES)
 
