@@ -14,7 +14,7 @@ import typer
 from orchestration.cli.context import load_settings
 from orchestration.cli.errors import CliError
 from orchestration.cli.output import JsonFlag, bad, good, out, print_json, table, warn
-from orchestration.cli.times import ago, counted, iso, number, parse_time
+from orchestration.cli.times import ago, counted, iso, number, parse_duration, parse_time
 
 alerts_app = typer.Typer(help="Incidents that rules found, and the rules themselves.", no_args_is_help=True)
 
@@ -159,7 +159,7 @@ def silence(
     if rule not in known:
         raise CliError(f"there is no rule {rule!r}", hint=f"rules: {', '.join(known) or 'none'}")
     now = datetime.now(UTC)
-    until = parse_time(f"+{length.lstrip('+')}", now=now)
+    until = now if length == "0m" else now + parse_duration(length)
     AlertStore(StackPaths(settings.home).alerts).silence(rule, until)
     if json:
         print_json({"rule": rule, "until": until})

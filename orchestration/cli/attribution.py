@@ -11,11 +11,9 @@ import typer
 
 from orchestration.cli.context import load_settings
 from orchestration.cli.output import JsonFlag, out, print_json, table, warn
-from orchestration.cli.times import ceil_to, floor_to, iso, number, parse_range
+from orchestration.cli.times import iso, number, parse_range, to_quarters
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from serving.attribution import Attribution
 
 _MILLION = 1_000_000
@@ -125,7 +123,7 @@ def ads(
     from resources.clickhouse import open_clickhouse
     from serving.attribution import segments
 
-    first, last = _quarters(*parse_range(start, end))
+    first, last = to_quarters(*parse_range(start, end))
     frame = segments(
         open_clickhouse(load_settings().clickhouse_url), first, last, by, workspace=workspace, network=network
     )
@@ -139,13 +137,6 @@ def ads(
     console = out()
     console.print(table(f"Ads by {by}, cost in minor units", (by, *titles, ""), rows, right=titles))
     console.print(f"Range [{iso(first)}, {iso(last)}).", markup=False)
-
-
-def _quarters(start: datetime, end: datetime) -> tuple[datetime, datetime]:
-    """The quarters of an hour that the range touches: ads are kept by these, and the answer says which."""
-    from contracts.facts import BUCKET
-
-    return floor_to(start, BUCKET), ceil_to(end, BUCKET)
 
 
 def _cells(row: dict[str, object], names: tuple[str, ...]) -> list[object]:

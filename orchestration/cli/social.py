@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestration.cli.context import load_settings
+from orchestration.cli.errors import CliError
 from orchestration.cli.output import JsonFlag, fitting, out, print_json
-from orchestration.cli.times import iso, number, parse_range
+from orchestration.cli.times import iso, number, parse_range, to_quarters
 
 if TYPE_CHECKING:
     import polars as pl
@@ -204,6 +205,8 @@ def show_benchmark(
     setting = load_accounts(accounts or ACCOUNTS_FILE)
     client, period = _asked(start, end, workspace, None, None)
     found = benchmark(client, period, metric, setting)
+    if found.is_empty():
+        raise CliError("the setting names no accounts", hint="give --accounts FILE; docs/social-metrics.md")
     _show(f"{metric} of accounts (setting version {setting.version})", found, period, json=json)
 
 
@@ -222,7 +225,7 @@ def show_value(
     """
     from serving.social.answers import economic_value
 
-    client, period = _asked(start, end, workspace, network, None)
+    client, period = _asked(start, end, workspace, network, None, by_quarters=True)
     _show("Economic value, minor units", economic_value(client, period), period, json=json)
 
 
@@ -235,12 +238,20 @@ def _group(by: str) -> str:
 
 
 def _asked(
-    start: str, end: str, workspace: str | None, network: str | None, accounts: list[str] | None
+    start: str,
+    end: str,
+    workspace: str | None,
+    network: str | None,
+    accounts: list[str] | None,
+    *,
+    by_quarters: bool = False,
 ) -> tuple[Client, Period]:
     from resources.clickhouse import open_clickhouse
     from serving.social.answers import Period as Asked
 
     first, last = parse_range(start, end)
+    if by_quarters:  # what is asked of facts, not of events
+        first, last = to_quarters(first, last)
     client = open_clickhouse(load_settings().clickhouse_url)
     return client, Asked(first, last, workspace, network, accounts or ())
 

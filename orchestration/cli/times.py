@@ -87,6 +87,13 @@ def ceil_to(at: datetime, step: timedelta) -> datetime:
     return at if floor == at else floor + step
 
 
+def to_quarters(start: datetime, end: datetime) -> tuple[datetime, datetime]:
+    """The quarters of an hour that a range touches: facts are kept by these, and an answer says which."""
+    from contracts.facts import BUCKET
+
+    return floor_to(start, BUCKET), ceil_to(end, BUCKET)
+
+
 def utc(moment: datetime) -> datetime:
     """Return the instant in UTC; a time without a zone, as drivers give it for UTC columns, is UTC already."""
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

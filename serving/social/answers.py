@@ -21,7 +21,7 @@ from contracts.accounts import Accounts
 from contracts.metric_catalogue import Count, catalogue
 from resources.clickhouse import Client, query_frame
 from resources.clickhouse.sql import render
-from serving.errors import UnknownNameError
+from serving.errors import QueryError, UnknownNameError
 from serving.query import MetricQuery, answer
 
 FOLLOWERS_KNOWN_FOR = timedelta(days=30)
@@ -102,7 +102,7 @@ def benchmark(client: Client, period: Period, metric: str, accounts: Accounts) -
     """Own accounts and competitors by one metric: each one's share of the best and of the average.
 
     Accounts are `network/account`. Raises UnknownNameError for a metric of no comparison, OwnOnlyError for one that
-    only owners know.
+    only owners know, QueryError for one that no account has.
     """
     if metric not in (*COMPARED, *OWN_ONLY):
         raise UnknownNameError("metric of accounts", metric, (*COMPARED, *OWN_ONLY))
@@ -111,6 +111,8 @@ def benchmark(client: Client, period: Period, metric: str, accounts: Accounts) -
     named = pl.DataFrame({"account": both}, schema={"account": pl.String})
     if metric in OWN_ONLY and set(both) - own:
         compare_accounts(named.with_columns(pl.lit(None, pl.Float64).alias(metric)), metric, own)
+    if metric == "economic_value":
+        raise QueryError("economic_value: sessions belong to a site, not to an account; `tally social value` has it")
     values = _values(client, period, metric)
     joined = named.join(values, on="account", how="left", maintain_order="left")
     filled = joined.with_columns(pl.col("posts").fill_null(0)) if metric == "posts" else joined

@@ -37,6 +37,10 @@ def test_rules_are_listed_rehearsed_and_silenced(rules: Path, workers: Any, day:
     assert [incident["text"] for incident in rehearsed["many"]] == ["events is 100, above 50"]
     assert RUN.invoke(app, ["alerts", "silence", "many", "--for", "2h"]).exit_code == 0
     assert json.loads(RUN.invoke(app, ["alerts", "rules", "--json"]).output)[0]["silenced_until"]
+    assert RUN.invoke(app, ["alerts", "silence", "many", "--for", "0m"]).exit_code == 0
+    assert json.loads(RUN.invoke(app, ["alerts", "rules", "--json"]).output)[0]["silenced_until"] is None
+    soon = RUN.invoke(app, ["alerts", "silence", "many", "--for", "soon"])
+    assert (soon.exit_code, "'soon' is not a length of time" in soon.output) == (2, True)
     assert "No rule has found anything yet" in RUN.invoke(app, ["alerts", "list"]).output
 
 

@@ -139,6 +139,31 @@ def test_a_provenance_that_does_not_exist_is_named(
     assert "unknown provenance 'guessed'; valid: estimated, imported, interpolated, observed" in refused.output
 
 
+def test_economic_value_is_asked_by_the_quarters_that_the_range_touches(
+    stored: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """`--from -7d`, the default, is no quarter of an hour."""
+    monkeypatch.setenv("TALLY_CLICKHOUSE_URL", stored.clickhouse_url)
+    monkeypatch.setenv("TALLY_HOME", str(tmp_path / "home"))
+    assert CliRunner().invoke(app, ["social", "value"]).exit_code == 0
+    shown = CliRunner().invoke(app, ["social", "value", "--from", "2026-03-10T11:04:59", "--to", "2026-03-10T15:46"])
+    assert "Range [2026-03-10 11:00:00Z, 2026-03-10 16:00:00Z)" in shown.stdout
+
+
+def test_a_comparison_that_cannot_be_made_is_refused_with_the_reason(
+    stored: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TALLY_CLICKHOUSE_URL", stored.clickhouse_url)
+    monkeypatch.setenv("TALLY_HOME", str(tmp_path / "home"))
+    path = tmp_path / "accounts.yaml"
+    path.write_text("version: 3\nown: [{network: app, account: ann}]\n")
+    of_a_site = CliRunner().invoke(app, ["social", "benchmark", "economic_value", "--accounts", str(path)])
+    assert (of_a_site.exit_code, "sessions belong to a site" in of_a_site.output) == (2, True)
+    path.write_text("version: 3\n")
+    of_nobody = CliRunner().invoke(app, ["social", "benchmark", "posts", "--accounts", str(path)])
+    assert (of_nobody.exit_code, "names no accounts" in of_nobody.output) == (2, True)
+
+
 @pytest.mark.parametrize(
     "command", ["rates", "engagement", "posts", "density", "campaign spring", "followers", "value", "benchmark posts"]
 )
