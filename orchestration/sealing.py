@@ -18,7 +18,7 @@ import polars as pl
 from pydantic import Field
 
 from assets.connector_slices.build import SOURCE_TIMEOUT
-from assets.describe.markdown import cell, table
+from assets.describe.markdown import table
 from assets.describe.reports import Metadata, failures, of_build
 from assets.networks import on_grid
 from assets.partitions import event_day_key, event_hour_key, ingest_hour_key
@@ -27,7 +27,7 @@ from assets.publishing.staging import BuildReport
 from assets.raw_events.asset import describe as describe_hours
 from assets.raw_events.process import Stores
 from assets.sealing import Sealed, SealRequest, seal_range
-from orchestration.checks.sealed import live_against_sealed
+from orchestration.checks.after_sealing import evaluate
 from orchestration.marks import networks_off_grid, unmarked
 from orchestration.runs.dead import bury
 from orchestration.runs.launcher import this_process
@@ -120,7 +120,7 @@ def seal_range_op(
             context.log_event(event)
         if config.mark:
             _mark(context, client, config.request(), tell)
-        different = _check(context, client, sealed)
+        wrong = _check(context, client, sealed)
     summary = summarise(sealed)
     context.add_output_metadata(
         {
@@ -133,9 +133,9 @@ def seal_range_op(
     failed: dict[tuple[object, str], str] = {
         (f"{dataset} {bucket}", network): text for (dataset, bucket, network), text in sealed.failed.items()
     }
-    if failed or different:
+    if failed or wrong:
         raise dg.Failure(
-            f"{len(failed)} buckets were not sealed, {different} hours differ from the live views",
+            f"{len(failed)} buckets were not sealed, {len(wrong)} checks failed: {'; '.join(wrong) or 'none'}",
             metadata={"failed": table(failures(failed))},
         )
 
@@ -272,24 +272,16 @@ def _beyond(report: BuildReport, squares: int, metadata: Metadata) -> Metadata:
     }
 
 
-def _check(context: dg.OpExecutionContext, clickhouse: Client, sealed: Sealed) -> int:
-    hourly = [report for report in sealed.reports if report.build.dataset == "engagement_hourly"]
-    if not hourly or hourly[0].published.is_empty():
-        return 0
-    pairs = hourly[0].published.select("bucket", "network")
-    verdicts = live_against_sealed(clickhouse, pairs)
-    different = verdicts.filter(pl.col("verdict") == "different")
-    named = ", ".join(f"{cell(b)} {n}" for b, n in different.select("bucket", "network").head(5).iter_rows())
-    context.instance.report_runless_asset_event(
-        dg.AssetCheckEvaluation(
-            asset_key=dg.AssetKey("engagement_hourly"),
-            check_name="live_equals_sealed",
-            passed=different.is_empty(),
-            metadata={"pairs": verdicts.height, "different": different.height, "verdicts": table(verdicts)},
-            description=named or None,
-        )
-    )
-    return different.height
+def _check(context: dg.OpExecutionContext, clickhouse: Client, sealed: Sealed) -> list[str]:
+    """Check what was published, tell Dagster, and return the names of checks that failed as errors."""
+    failed = []
+    for report in sealed.reports:
+        pairs = report.published.select("bucket", "network")
+        for evaluation in evaluate(clickhouse, report.build.dataset, pairs):
+            context.instance.report_runless_asset_event(evaluation)
+            if not evaluation.passed and evaluation.severity is dg.AssetCheckSeverity.ERROR:
+                failed.append(f"{report.build.dataset}: {evaluation.check_name}: {evaluation.description or ''}")
+    return failed
 
 
 def _utc(text: str) -> datetime:

@@ -35,7 +35,7 @@ def credits_sum_to_revenue(
 ) -> dg.AssetCheckResult:
     """Compare the facts of a day with each other and with the table of credits."""
     with closing(clickhouse.open()) as client:
-        return _result(unreconciled(client, event_scope(context, list(NETWORKS))))
+        return verdict_of(unreconciled(client, event_scope(context, list(NETWORKS))))
 
 
 @dg.asset_check(
@@ -52,7 +52,7 @@ def segments_sum_to_totals(
 ) -> dg.AssetCheckResult:
     """Compare each dimension with `all`."""
     with closing(clickhouse.open()) as client:
-        return _result(uneven_segments(client, event_scope(context, list(NETWORKS))))
+        return verdict_of(uneven_segments(client, event_scope(context, list(NETWORKS))))
 
 
 @dg.asset_check(
@@ -69,7 +69,7 @@ def more_impressions_than_clicks(
 ) -> dg.AssetCheckResult:
     """Warn of campaigns whose CTR is above 1."""
     with closing(clickhouse.open()) as client:
-        return _result(impossible_rates(client, event_scope(context, list(NETWORKS))), dg.AssetCheckSeverity.WARN)
+        return verdict_of(impossible_rates(client, event_scope(context, list(NETWORKS))), dg.AssetCheckSeverity.WARN)
 
 
 @dg.asset_check(
@@ -85,7 +85,7 @@ def ads_live_equals_sealed(
 ) -> dg.AssetCheckResult:
     """Compare the two for every hour of the run's days."""
     with closing(clickhouse.open()) as client:
-        return _result(live_differences(client, event_scope(context, list(NETWORKS))))
+        return verdict_of(live_differences(client, event_scope(context, list(NETWORKS))))
 
 
 ADS_CHECKS = [credits_sum_to_revenue, segments_sum_to_totals, more_impressions_than_clicks, ads_live_equals_sealed]
@@ -130,7 +130,10 @@ def _asked(clickhouse: Client, macro: str, pairs: pl.DataFrame) -> pl.DataFrame:
     return query_frame(clickhouse, render(macro), given)
 
 
-def _result(wrong: pl.DataFrame, severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR) -> dg.AssetCheckResult:
+def verdict_of(
+    wrong: pl.DataFrame, severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
+) -> dg.AssetCheckResult:
+    """The check's result from what was found wrong."""
     named = "; ".join(", ".join(f"{name} {value}" for name, value in row.items()) for row in wrong.head(3).to_dicts())
     return dg.AssetCheckResult(
         passed=wrong.is_empty(),

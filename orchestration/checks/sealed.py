@@ -55,12 +55,7 @@ def each_event_once(context: dg.AssetCheckExecutionContext, clickhouse: ClickHou
     """Look for an identity that a published slice of this run holds more than once."""
     pairs = event_scope(context, list(NETWORKS))
     with closing(clickhouse.open()) as client:
-        twice = repeated_events(client, pairs)
-        return dg.AssetCheckResult(
-            passed=twice.is_empty(),
-            description=_twice_text(twice),
-            metadata={"pairs": pairs.height, "repeated": twice.height, "events": table(twice)},
-        )
+        return once_verdict(client, pairs)
 
 
 @dg.asset_check(
@@ -120,6 +115,16 @@ def hours_are_sealed(event_log: EventLogResource, clickhouse: ClickHouseResource
 
 
 SEALED_CHECKS = [each_event_once, live_equals_sealed, hours_are_sealed]
+
+
+def once_verdict(clickhouse: Client, pairs: pl.DataFrame) -> dg.AssetCheckResult:
+    """The result of `each_event_once` for these pairs."""
+    twice = repeated_events(clickhouse, pairs)
+    return dg.AssetCheckResult(
+        passed=twice.is_empty(),
+        description=_twice_text(twice),
+        metadata={"pairs": pairs.height, "repeated": twice.height, "events": table(twice)},
+    )
 
 
 def repeated_events(clickhouse: Client, pairs: pl.DataFrame) -> pl.DataFrame:

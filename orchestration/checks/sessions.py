@@ -38,7 +38,7 @@ def every_event_in_one_session(
 ) -> dg.AssetCheckResult:
     """Count events of slices and of sessions, day by day."""
     with closing(clickhouse.open()) as client:
-        return _result(session_account(client, _asked(context)), "identified", "in_sessions")
+        return verdict_of(session_account(client, _asked(context)), "identified", "in_sessions")
 
 
 @dg.asset_check(
@@ -52,7 +52,7 @@ def every_event_in_one_session(
 def live_equals_sealed(context: dg.AssetCheckExecutionContext, clickhouse: ClickHouseResource) -> dg.AssetCheckResult:
     """Compare session by session."""
     with closing(clickhouse.open()) as client:
-        return _result(live_against_sealed(client, _asked(context)), "live_sessions", "sealed_sessions")
+        return verdict_of(live_against_sealed(client, _asked(context)), "live_sessions", "sealed_sessions")
 
 
 SESSION_CHECKS = [every_event_in_one_session, live_equals_sealed]
@@ -83,7 +83,8 @@ def _of(found: pl.DataFrame, days: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _result(verdicts: pl.DataFrame, left: str, right: str) -> dg.AssetCheckResult:
+def verdict_of(verdicts: pl.DataFrame, left: str, right: str) -> dg.AssetCheckResult:
+    """The check's result from days with `verdict`, whose columns `left` and `right` are compared."""
     different = verdicts.filter(pl.col("verdict") == "different")
     named = [
         f"{row['network']} {cell(row['bucket'])}: {left} {row[left]:,}, {right} {row[right]:,}"

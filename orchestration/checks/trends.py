@@ -31,7 +31,11 @@ def boards_equal_recomputation(
 ) -> dg.AssetCheckResult:
     """Compare the history of boards with the facts of the run's days; warn of differences."""
     with closing(clickhouse.open()) as client:
-        wrong = history_differences(client, event_scope(context, list(NETWORKS)))
+        return verdict_of(history_differences(client, event_scope(context, list(NETWORKS))))
+
+
+def verdict_of(wrong: pl.DataFrame) -> dg.AssetCheckResult:
+    """The check's result from what board history and facts disagree about."""
     return dg.AssetCheckResult(
         passed=wrong.is_empty(),
         severity=dg.AssetCheckSeverity.WARN,
