@@ -1,7 +1,7 @@
-"""A question's answer as bytes: body, ETag, version, next page.
+"""A question's answer as bytes: body, ETag, version, next page; and the response that carries them.
 
-Belongs here: cutting pages, the documents of explanations and boards. Does not belong here: computing (`serving`),
-HTTP.
+Belongs here: cutting pages, the documents of explanations and boards, 304. Does not belong here: computing
+(`serving`), routes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 import polars as pl
+from starlette.responses import Response
 
 from contracts.metric_catalogue import catalogue
 from resources.clickhouse import Client
@@ -39,6 +40,18 @@ class Answered:
 
 def etag_of(body: bytes) -> str:
     return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+
+
+def conditional(body: bytes, if_none_match: str | None, answered: Answered | None = None) -> Response:
+    """The body, or 304 when the caller has it. Nothing between us and the caller may keep it without asking us."""
+    etag = answered.etag if answered is not None else etag_of(body)
+    headers = {"ETag": etag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
+    if answered is not None:
+        headers["Tally-Version"] = str(answered.version)
+    known = [each.strip().removeprefix("W/") for each in (if_none_match or "").split(",")]
+    if etag in known or "*" in known:
+        return Response(None, 304, headers)
+    return Response(body, 200, headers, "application/json")
 
 
 def answer_metric(client: Client, question: Question) -> Answered:

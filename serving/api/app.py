@@ -21,6 +21,7 @@ from serving.api.cache import AnswerCache
 from serving.api.callers import Callers
 from serving.api.config import ApiConfig
 from serving.api.desk import Desk
+from serving.api.hot import HotPath, HotQuestions
 from serving.api.live import Hub
 from serving.api.problems import ProblemError, of_query_error, shown
 from serving.api.state import Api
@@ -51,7 +52,8 @@ def build_app(config: ApiConfig, open_client: Callable[[str], Client] | None = N
     callers = Callers(access, config.requests_per_second)
     desk = Desk(stores, cache)
     hub = Hub(desk, versions, telemetry)
-    api = Api(config, stores, access, callers, desk, hub, telemetry)
+    hot = HotQuestions()
+    api = Api(config, stores, access, callers, desk, hub, hot, telemetry)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -69,6 +71,7 @@ def build_app(config: ApiConfig, open_client: Callable[[str], Client] | None = N
         redirect_slashes=False,
     )  # fmt: skip
     app.state.api = api
+    app.add_middleware(HotPath, hot=hot, callers=callers, desk=desk)
     app.add_middleware(Observed, telemetry=telemetry)
     for module in (routes_metrics, routes_live, routes_graphql, routes_keys, routes_system):
         app.include_router(module.router)

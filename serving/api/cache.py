@@ -2,9 +2,11 @@
 
 Belongs here: which answer is still good, the two tiers, single flight. Does not belong here: computing answers.
 
-An answer is good while the store has not moved since (`Versions`, at most `live_staleness` behind). An answer over a
-range in which events are complete, or as of an instant, is good for `closed_staleness` as well, unless something was
-sealed since: only what is late can change it. A key holds the workspace, so that no two of them share an answer.
+An answer is good while the store has not moved since (`Versions`, at most `live_staleness` behind); one computed just
+after the store moved is good for that long only, because not every table may have had what the version counts. An
+answer over a range in which events are complete, or as of an instant, is good for `closed_staleness` as well, unless
+something was sealed since: only what is late can change it. A key holds the workspace, so that no two of them share an
+answer.
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ class _Entry:
     answered: Answered
     slot: str
     at: float
+    settled: bool
 
 
 class AnswerCache:
@@ -71,13 +74,24 @@ class AnswerCache:
         """
         seen = await self._versions.now(least)
         least = min(least, seen.sequence)  # what the store has not reached, nobody has seen here
-        slot = self._slot(seen, closed_from)
+        slot, settled = self._slot(seen, closed_from), self._versions.is_settled()
+        found = self._here(key, slot, least)
+        if found is not None:
+            return found
+        return await self._share((key, slot, least), lambda: self._fetch(key, slot, load, least=least, settled=settled))
+
+    def known(self, key: str, *, closed_from: datetime | None, least: int = 0) -> Answered | None:
+        """What `get` returns if this process has it and need not ask anyone; None: `get` must."""
+        seen = self._versions.known(least)
+        return self._here(key, self._slot(seen, closed_from), least) if seen is not None else None
+
+    def _here(self, key: str, slot: str, least: int) -> Answered | None:
         entry = self._local.get(key)
-        if entry is not None and entry.slot == slot and self._is_good(entry, least):
-            self._local.move_to_end(key)
-            self._telemetry.answers["local"] += 1
-            return entry.answered
-        return await self._share((key, slot, least), lambda: self._fetch(key, slot, load, least))
+        if entry is None or entry.slot != slot or not self._is_good(entry, least):
+            return None
+        self._local.move_to_end(key)
+        self._telemetry.answers["local"] += 1
+        return entry.answered
 
     async def get_for(self, key: str, load: Load) -> Answered:
         """Return the answer under `key`, not older than `live_staleness`, whatever the store's version; local only."""
@@ -90,7 +104,7 @@ class AnswerCache:
             began = time.time()
             self._telemetry.answers["store"] += 1
             answered = await self._stores.ask(load)
-            self._keep(key, _Entry(answered, "", began))
+            self._keep(key, _Entry(answered, "", began, settled=False))
             return answered
 
         return await self._share((key, "", 0), fetch)
@@ -110,7 +124,7 @@ class AnswerCache:
         if not task.cancelled():
             task.exception()  # retrieved, also when everyone who waited for it has gone
 
-    async def _fetch(self, key: str, slot: str, load: Load, least: int) -> Answered:
+    async def _fetch(self, key: str, slot: str, load: Load, *, least: int, settled: bool) -> Answered:
         name = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
         def shared_or_computed() -> tuple[_Entry, str]:
@@ -118,7 +132,7 @@ class AnswerCache:
             if found is not None and self._is_good(found, least):
                 return found, "shared"
             began = time.time()
-            entry = _Entry(load(self._stores.client()), slot, began)
+            entry = _Entry(load(self._stores.client()), slot, began, settled)
             self._put(name, entry)
             return entry, "store"
 
@@ -137,7 +151,9 @@ class AnswerCache:
     def _is_good(self, entry: _Entry, least: int) -> bool:
         if entry.answered.version < least:
             return False
-        return not entry.slot.startswith("closed/") or time.time() - entry.at < self._closed_for
+        if entry.slot.startswith("closed/"):
+            return time.time() - entry.at < self._closed_for
+        return entry.settled or time.time() - entry.at < self._live_for
 
     def _keep(self, key: str, entry: _Entry) -> None:
         size = len(entry.answered.body)
@@ -163,7 +179,7 @@ class AnswerCache:
         if not isinstance(found, dict):
             return None
         answered = Answered(found["body"].encode(), found["version"], found["cursor"])
-        return _Entry(answered, slot, found["at"])
+        return _Entry(answered, slot, found["at"], found["settled"])
 
     def _put(self, name: str, entry: _Entry) -> None:
         answered = entry.answered
@@ -171,6 +187,7 @@ class AnswerCache:
             return
         document = {
             "body": answered.body.decode(), "version": answered.version, "cursor": answered.next_cursor, "at": entry.at,
+            "settled": entry.settled,
         }  # fmt: skip
         try:
             self._stores.cache.set_json(_NAMESPACE, entry.slot, name, document, _SHARED_FOR)

@@ -44,7 +44,7 @@ class Callers:
     async def admit(self, authorization: str, action: Action) -> Caller:
         """Return who sends this header, if they may do that now. Raises ProblemError: 401, 403, 429 or 503."""
         key = await self.recognise(authorization)
-        self._spend(key.id)
+        self.spend(key.id)
         require(key.role, action)
         return Caller(key.id, key.workspace, key.role)
 
@@ -57,6 +57,15 @@ class Callers:
         if key is None or not key.is_good(datetime.now(UTC)):
             raise ProblemError("no-key", "this API key is not known here, has expired or was revoked")
         return key
+
+    def known(self, authorization: str) -> Key | None:
+        """Return the good key that this header holds if it was looked up just now; None: recognise it."""
+        scheme, _, token = authorization.partition(" ")
+        found = self._known.get(digest_of(token.strip())) if scheme.lower() == "bearer" else None
+        if found is None or time.monotonic() - found[0] >= REMEMBERED_SECONDS:
+            return None
+        key = found[1]
+        return key if key is not None and key.is_good(datetime.now(UTC)) else None
 
     def forget(self) -> None:
         """Look every key up again: one was changed here."""
@@ -78,7 +87,8 @@ class Callers:
             self._known.popitem(last=False)
         return key
 
-    def _spend(self, key_id: str) -> None:
+    def spend(self, key_id: str) -> None:
+        """Count one request. Raises ProblemError: 429."""
         bucket = self._buckets.get(key_id)
         if bucket is None:
             bucket = self._buckets[key_id] = TokenBucket(self._rate, self._burst)

@@ -27,11 +27,15 @@ class Desk:
 
     async def metric(self, question: Question, least: int = 0) -> Answered:
         return await self._cache.get(
-            f"metric/{question.key}",
+            _metric_key(question),
             lambda client: answer_metric(client, question),
             closed_from=_closed_from(question),
             least=least,
         )
+
+    def known_metric(self, question: Question, least: int = 0) -> Answered | None:
+        """What `metric` returns if this process has it; None: it has not."""
+        return self._cache.known(_metric_key(question), closed_from=_closed_from(question), least=least)
 
     async def explain(self, question: Question, at: datetime, least: int = 0) -> Answered:
         return await self._cache.get(
@@ -49,6 +53,10 @@ class Desk:
             return Answered(orjson.dumps(board_document(found, datetime.now(UTC))), found.version)
 
         return await self._cache.get_for(f"board/{tuple(board)!r}/{as_of}/{limit}", read)
+
+
+def _metric_key(question: Question) -> str:
+    return f"metric/{question.key}"
 
 
 def _closed_from(question: Question) -> datetime | None:

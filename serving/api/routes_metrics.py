@@ -13,7 +13,7 @@ from fastapi import APIRouter, Header, Path, Query, Request
 from starlette.responses import Response
 
 from contracts.trend_boards import ALL_NETWORKS, BoardId
-from serving.api.answers import Answered, catalogue_document, etag_of
+from serving.api.answers import catalogue_document, conditional
 from serving.api.documents import Board, CatalogueEntry, Explained, MetricDocument, ProblemDocument
 from serving.api.problems import MEDIA_TYPE
 from serving.api.questions import Parameters, read_explained, read_question, read_time
@@ -85,6 +85,8 @@ async def get_metric(
     """
     given = Parameters(start, end, grain, tz, by, where, as_of, limit, order, cursor)
     question = read_question(metric, caller.workspace, given, datetime.now(UTC))
+    if start and end:
+        api.hot.remember(caller.workspace, request.scope, question)
     answered = await api.desk.metric(question, least)
     response = conditional(answered.body, if_none_match, answered)
     if answered.next_cursor:
@@ -132,15 +134,3 @@ async def get_trends(
     moment = read_time("as_of", as_of, zone("UTC")) if as_of else None
     answered = await api.desk.board(board, moment, limit)
     return conditional(answered.body, if_none_match)
-
-
-def conditional(body: bytes, if_none_match: str | None, answered: Answered | None = None) -> Response:
-    """The body, or 304 when the caller has it. Nothing between us and the caller may keep it without asking us."""
-    etag = answered.etag if answered is not None else etag_of(body)
-    headers = {"ETag": etag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
-    if answered is not None:
-        headers["Tally-Version"] = str(answered.version)
-    known = [each.strip().removeprefix("W/") for each in (if_none_match or "").split(",")]
-    if etag in known or "*" in known:
-        return Response(None, 304, headers)
-    return Response(body, 200, headers, "application/json")

@@ -19,6 +19,7 @@ from serving.access.store import AccessStore
 from serving.api.callers import Caller, Callers
 from serving.api.config import ApiConfig
 from serving.api.desk import Desk
+from serving.api.hot import HotQuestions
 from serving.api.live import Hub
 from serving.api.problems import ProblemError, shown
 from serving.api.stores import Stores
@@ -35,6 +36,7 @@ class Api:
     callers: Callers
     desk: Desk
     hub: Hub
+    hot: HotQuestions
     telemetry: Telemetry
 
 

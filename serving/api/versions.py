@@ -19,6 +19,9 @@ from serving.progress import Progress, read_progress
 IDLE_SECONDS = 30.0
 """Without a question for this long the store is left alone; the next question asks it first."""
 
+SETTLE_SECONDS = 5.0
+"""ClickHouse fills an insert's views one after the other: for a moment, the table that tells the version is ahead."""
+
 
 class Versions:
     """What `now` returns was true at most `bound` seconds ago. Used from one event loop."""
@@ -32,6 +35,7 @@ class Versions:
         self._clock = clock
         self._seen: Progress | None = None
         self._seen_at = float("-inf")
+        self._since = float("-inf")
         self._asked_at = float("-inf")
         self._asking: asyncio.Task[Progress] | None = None
         self._background: asyncio.Task[None] | None = None
@@ -51,15 +55,26 @@ class Versions:
 
         Raises ProblemError when the store does not answer.
         """
-        asked_at = self._asked_at = self._clock()
-        seen = self._seen
-        if seen is not None and asked_at - self._seen_at < self._bound and seen.sequence >= least:
-            return seen
+        known = self.known(least)
+        if known is not None:
+            return known
+        asked_at = self._asked_at
         seen = await self.ask()
         if seen.sequence >= least and asked_at - self._seen_at < self._bound:
             return seen
         # It was someone else's question to the store, begun too early for this caller.
         return await self.ask()
+
+    def known(self, least: int = 0) -> Progress | None:
+        """What `now` returns if it need not ask; None: it must."""
+        self._asked_at = self._clock()
+        seen = self._seen
+        fresh = seen is not None and self._asked_at - self._seen_at < self._bound and seen.sequence >= least
+        return seen if fresh else None
+
+    def is_settled(self) -> bool:
+        """Whether the version that was seen last has stood for a while, so that all tables have what it counts."""
+        return self._clock() - self._since >= SETTLE_SECONDS
 
     async def ask(self) -> Progress:
         """Ask the store now; callers that come meanwhile share the answer."""
@@ -71,6 +86,8 @@ class Versions:
         began = self._clock()
         self._telemetry.version_reads += 1
         seen = await self._stores.ask(lambda client: read_progress(client, datetime.now(UTC), None))
+        if self._seen is None or self._seen.version != seen.version:
+            self._since = self._clock()
         self._seen, self._seen_at = seen, began
         return seen
 

@@ -73,11 +73,13 @@ def base(app: Any, serve: Any) -> Iterator[str]:
 
 @pytest.fixture
 def arrive(store: Client, reference: Any) -> Callable[[], None]:
-    """One more event of acme."""
+    """One more event of acme, in an hour that is not sealed: it counts at once."""
     seeds = iter(range(1000, 2000))
 
     def send() -> None:
-        event = reference.make_events(next(seeds) + time.time_ns() % 10**9, 1, START, START + timedelta(hours=23))
+        event = reference.make_events(
+            next(seeds) + time.time_ns() % 10**9, 1, START + timedelta(hours=13), START + timedelta(hours=23)
+        )
         event = event.with_columns(
             workspace=pl.lit("acme"), received_at=pl.lit(datetime.now(UTC)).cast(event.schema["received_at"])
         )
