@@ -13,8 +13,7 @@ import uvicorn
 from orchestration.settings import Settings
 from serving.api.app import build_app
 from serving.api.config import ApiConfig
-from streaming.collector.main import listen
-from streaming.process import set_up_logging, stop_on_signals
+from streaming.process import listen, set_up_logging, stop_on_signals
 
 DRAIN_SECONDS = 3
 SLOW_MILLISECONDS = 30_000

@@ -1,6 +1,6 @@
 """What every long-running process of ours does alike: stop on a signal, log in one form, tell its state in a file.
 
-Belongs here: signals, log set-up, replacing a file. Does not belong here: work, and what is in the file.
+Belongs here: signals, log set-up, taking a port, replacing a file. Does not belong here: work, and what is in the file.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Mapping
@@ -43,3 +44,16 @@ def replace_json(path: Path, document: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary.write_text(json.dumps(document), encoding="utf-8")
     temporary.replace(path)
+
+
+def listen(host: str, port: int, who: str) -> socket.socket:
+    """Bind before anything is opened, so that a port in use is said in one clear sentence."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise OSError(error.errno, f"{who} cannot listen on {host}:{port}: {error.strerror}") from error
+    return listening

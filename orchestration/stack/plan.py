@@ -32,6 +32,15 @@ DAGSTER_FILES = PROJECT_ROOT / "deploy" / "dagster"
 MEMORY_ENVIRONMENT = {"MALLOC_ARENA_MAX": "2", "PYTHONUNBUFFERED": "1"}
 """glibc keeps one arena per thread and never gives it back: two are enough and save about a third of the memory."""
 
+IN_BURSTS = {
+    **MEMORY_ENVIRONMENT,
+    "POLARS_MAX_THREADS": "1",
+    # What polars (jemalloc) and Arrow free goes back at once, not after ten seconds.
+    "_RJEM_MALLOC_CONF": "dirty_decay_ms:0,muzzy_decay_ms:0",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+}
+"""For processes that work now and then."""
+
 
 class Phase(IntEnum):
     """Processes of a phase start together, after the phase before is ready; they stop in the reverse order."""
@@ -125,7 +134,7 @@ def _streaming(settings: Settings) -> list[ProcessSpec]:
         command=(*tally, "process", "api"),
         ready=HttpReady(_reachable(settings.api_host), settings.api_port, "/readyz"),
         port=PortUse("the API", settings.api_port, "TALLY_API_PORT", settings.api_host),
-        environment={**environment, "POLARS_MAX_THREADS": "1"},
+        environment=IN_BURSTS,
     )
     return [collector, *workers, publisher, api]
 
@@ -144,13 +153,7 @@ def _auditor() -> ProcessSpec:
         phase=Phase.DAGSTER,
         command=(sys.executable, "-m", "orchestration.cli", "process", "auditor"),
         ready=_Optional(),
-        environment={
-            **MEMORY_ENVIRONMENT,
-            "POLARS_MAX_THREADS": "1",
-            # It works in bursts: what polars (jemalloc) and Arrow free goes back at once, not after ten seconds.
-            "_RJEM_MALLOC_CONF": "dirty_decay_ms:0,muzzy_decay_ms:0",
-            "ARROW_DEFAULT_MEMORY_POOL": "system",
-        },
+        environment=IN_BURSTS,
     )
 
 

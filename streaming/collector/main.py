@@ -6,13 +6,12 @@ Belongs here: wiring. Does not belong here: the interface (`app`).
 from __future__ import annotations
 
 import math
-import socket
 
 import uvicorn
 
 from streaming.collector.app import build_app
 from streaming.collector.config import CollectorConfig
-from streaming.process import set_up_logging, stop_on_signals
+from streaming.process import listen, set_up_logging, stop_on_signals
 
 
 def run_collector(config: CollectorConfig) -> None:
@@ -21,7 +20,7 @@ def run_collector(config: CollectorConfig) -> None:
     Raises OSError naming host and port when the port is in use.
     """
     set_up_logging()
-    listening = listen(config.host, config.port)
+    listening = listen(config.host, config.port, "the collector")
     server = uvicorn.Server(
         uvicorn.Config(
             build_app(config),
@@ -37,16 +36,3 @@ def run_collector(config: CollectorConfig) -> None:
     )
     stop_on_signals()  # uvicorn raises the signal again when it has shut down; then it must not kill
     server.run(sockets=[listening])
-
-
-def listen(host: str, port: int, who: str = "the collector") -> socket.socket:
-    """Bind before anything is opened, so that a port in use is said in one clear sentence."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-    except OSError as error:
-        listening.close()
-        raise OSError(error.errno, f"{who} cannot listen on {host}:{port}: {error.strerror}") from error
-    return listening
