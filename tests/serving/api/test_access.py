@@ -58,7 +58,7 @@ def test_every_route_is_in_the_matrix(service: Any) -> None:
     assert documented == set(ROUTES)
 
 
-@pytest.mark.parametrize(("route", "roles"), ROUTES.items(), ids=lambda each: str(each)[:40])
+@pytest.mark.parametrize(("route", "roles"), ROUTES.items(), ids=[" ".join(route) for route in ROUTES])
 def test_a_role_may_do_what_the_matrix_says_and_nothing_else(service: Any, route: tuple[str, str], roles: Any) -> None:
     method, path = route
     for role in Role:
