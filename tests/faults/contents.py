@@ -50,7 +50,9 @@ _TABLES = {
     "sessions": "SELECT toString(session_id) AS session_id, actor, started_at, ended_at, events, path FROM sessions",
     "live_ads": "SELECT toUnixTimestamp(bucket) AS at, dataset, dimension, member, measure, value"
     " FROM live_ad_facts FINAL WHERE (source_hour, generation) IN"
-    " (SELECT source_hour, max(generation) FROM live_ad_hours GROUP BY source_hour)",
+    " (SELECT source_hour, max(generation) FROM live_ad_hours GROUP BY source_hour)"
+    # of sealed days nobody reads them
+    " AND (toStartOfDay(bucket, 'UTC'), network) NOT IN (SELECT bucket, network FROM seals WHERE dataset = 'ads')",
     "facts": "SELECT toUnixTimestamp(bucket) AS at, dataset, network, dimension, member, measure, value FROM facts",
     "ad_credits": "SELECT conversion_id, touch_id, kind, credit_linear, revenue_linear FROM ad_credits",
     "seals": "SELECT toString(dataset) AS dataset, toUnixTimestamp(bucket) AS at, toString(network) AS network, rows,"

@@ -24,9 +24,8 @@ from resources.clickhouse.migrate import migrate
 from serving.query import MetricQuery, answer
 
 EVERYTHING = SealRequest(datetime(1995, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
-HISTORY_ONLY = {"seals", "restatements", "live_ads"}
-"""What happened to closed hours is the one thing that neither log nor archive can tell again. Live ads of a sealed day,
-which nobody reads, stand as they were when it was sealed; made anew they know what came late."""
+HISTORY_ONLY = {"seals", "restatements"}
+"""What happened to closed hours is the one thing that neither log nor archive can tell again."""
 
 
 def test_every_table_of_clickhouse_can_be_built_again(
